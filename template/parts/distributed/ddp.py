@@ -1,0 +1,141 @@
+"""Several processes, each with the whole model and its share of every batch (DistributedDataParallel)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .errors import RunError
+from .options import Options
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process: number `rank` of `world`, working on `device`."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+
+def start(opt: Options) -> Process:
+    """Joins the other processes that torchrun started; without torchrun this process is the only one."""
+    if "RANK" not in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+        raise RunError(
+            f"Slurm started {os.environ['SLURM_NTASKS']} processes that do not know of each other; "
+            "start one torchrun on each node:   sbatch launch/slurm.sh"
+        )
+    local_rank, world = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    if device.type != "cpu":
+        count = torch.accelerator.device_count()
+        if local_rank >= count:
+            raise RunError(
+                f"there are {count} {device.type} devices here and no number {local_rank}; start no more processes than"
+                " devices (torchrun --nproc-per-node)"
+            )
+        device = torch.device(device.type, local_rank)
+        torch.accelerator.set_device_index(local_rank)
+    if opt.batch_size % world:
+        raise RunError(
+            f"a batch of {opt.batch_size} images does not divide among {world} processes; "
+            f"take --batch-size {max(1, opt.batch_size // world) * world}"
+        )
+    backend = dist.get_default_backend_for_device(device)
+    try:
+        dist.init_process_group(
+            backend,
+            store=None if "RANK" in os.environ else dist.HashStore(),
+            rank=int(os.environ.get("RANK", "0")),
+            world_size=world,
+            timeout=timedelta(seconds=opt.timeout),
+            device_id=None if device.type == "cpu" else device,
+        )
+    except (dist.DistNetworkError, dist.DistStoreError) as problem:
+        raise RunError(
+            f"the processes could not meet at {os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')} "
+            f"({str(problem).splitlines()[0]}); if that port is taken, give torchrun another --master-port"
+        ) from problem
+    return Process(rank=dist.get_rank(), world=world, device=device)
+
+
+def prepare(net: nn.Module, process: Process) -> nn.Module:
+    """Moves the model to the device and lets its gradients be averaged over the processes."""
+    share_batch_norm(net, process)
+    return DistributedDataParallel(net.to(process.device))
+
+
+def share_batch_norm(net: nn.Module, process: Process) -> None:
+    """Lets batch norms see the whole batch, of which each process has only a share, where torch can."""
+    if process.world > 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
+        if process.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        else:
+            logging.getLogger(__package__).warning(
+                "torch shares batch norms between GPUs only: here each process normalises its own part of a batch"
+            )
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum over all processes."""
+    tensor = tensor.clone()
+    dist.all_reduce(tensor)
+    return tensor
+
+
+def anyone(yes: bool, process: Process) -> bool:
+    """Whether any process says yes."""
+    return bool(total(torch.tensor(float(yes), device=process.device)) > 0)
+
+
+def stop_now(asked: bool, step: int, opt: Options, process: Process) -> bool:
+    """Whether to stop after this step because some process was asked to; they ask each other every so many steps."""
+    return step % opt.agree_every == 0 and anyone(asked, process)
+
+
+def tell(value: T) -> T:
+    """What process 0 knows, told to all."""
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def gather_rows(rows: Tensor, process: Process) -> Tensor:
+    """The rows of all processes, one after another and on the device; each process may bring another number of them."""
+    rows = rows.to(process.device)
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    sizes = [int(count) for count in counts]
+    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    shares = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(shares, padded)
+    return torch.cat([share[:size] for share, size in zip(shares, sizes, strict=True)])
+
+
+@contextmanager
+def first(process: Process) -> Iterator[None]:
+    """Process 0 goes first; the others find its work done."""
+    if process.rank > 0:
+        dist.barrier()
+    yield
+    if process.rank == 0:
+        dist.barrier()
+
+
+def shutdown() -> None:
+    """Leaves the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,50 @@
+"""TensorBoard, the writer of event files."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+class TensorBoard:
+    """Event files for TensorBoard, opened at the first number, since that takes a while.
+
+    A run that continues after `step` drops from view what an interrupted one had written beyond it. On a full disk
+    curves have gaps; metrics.jsonl has all the numbers.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder, self.step = folder, step
+        self.writer: Any = None  # torch's annotations are silent about its file_writer
+
+    def log(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
+        """Writes each value under its name."""
+        with suppress(OSError):
+            if self.writer is None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self.writer = SummaryWriter(str(self.folder), purge_step=self.step + 1)
+            self.writer.file_writer.add_summary(_summary(values), step)
+
+    def flush(self) -> None:
+        """Makes what was written safe."""
+        with suppress(OSError):
+            if self.writer is not None:
+                self.writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        with suppress(OSError):
+            if self.writer is not None:
+                self.writer.close()
+
+
+def _summary(values: dict[str, float]) -> Any:
+    """All values in one event, which is three times as fast as `add_scalar` for each."""
+    from torch.utils.tensorboard.summary import scalar
+
+    summary, *others = (scalar(name, value) for name, value in values.items())
+    for other in others:
+        summary.MergeFrom(other)
+    return summary

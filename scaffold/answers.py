@@ -1,0 +1,162 @@
+"""Where answers come from: flags over a file of answers over a preset over the defaults."""
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scaffold.errors import BadAnswer, did_you_mean
+from scaffold.paths import presets
+from scaffold.questions import Form
+
+
+@dataclass
+class Given:
+    """Answers that were given, and where each was: a flag, or a file."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def take(self, name: str, value: Any, source: str) -> None:
+        """Take an answer over those given before, with what it implies."""
+        if name == "model":
+            self.forget("model_class")
+            if ":" in str(value):
+                self.values["model_class"], self.sources["model_class"] = value, source
+                value = "own"
+        if name == "groups_from" and value != "own":
+            self.forget("layer_groups")
+        if name == "layer_groups":
+            self.values["groups_from"], self.sources["groups_from"] = "own", source
+        self.values[name], self.sources[name] = value, source
+
+    def forget(self, name: str) -> None:
+        """Give up an answer that a later one makes void."""
+        self.values.pop(name, None)
+        self.sources.pop(name, None)
+
+
+def gather(form: Form, flags: Mapping[str, Any], *, preset: str | None, answers_file: str | None) -> Given:
+    """All answers that were given."""
+    given = Given()
+    if preset is not None:
+        known = presets()
+        if preset not in known:
+            raise BadAnswer(
+                f"there is no preset '{preset}'" + did_you_mean(preset, list(known)),
+                at="--preset",
+                help=f"there is   {', '.join(known)}",
+            )
+        _take_file(form, given, known[preset], f"preset {preset}")
+    if answers_file is not None:
+        _take_file(form, given, Path(answers_file), answers_file)
+    flags = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
+    said = {name: value for name, value in flags.items() if value is not None and value != []}
+    if said.get("groups_from") == "own" and "layer_groups" not in said:
+        raise BadAnswer(
+            "--groups-from own needs the groups",
+            at="--groups-from",
+            help="name them, for example   --group backbone=0.1 --group head=1",
+        )
+    if said.get("groups_from", "own") != "own" and "layer_groups" in said:
+        raise BadAnswer(
+            f"--groups-from {said['groups_from']} and --group contradict each other",
+            at="--groups-from",
+            help="keep one of them",
+        )
+    for name, value in said.items():
+        given.take(name, value, form.questions[name].flag)
+    return given
+
+
+def _take_file(form: Form, given: Given, path: Path, source: str) -> None:
+    """Take the answers of a file; those that only follow from the others (and are not asked) are left to follow."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
+        raise BadAnswer(
+            f"the answers in {path} cannot be read: {reason}",
+            at=source,
+            help="one answer a line, as in   model: resnet18",
+        ) from None
+    if not isinstance(content, dict):
+        raise BadAnswer(f"{path} holds no answers", at=source, help="one answer a line, as in   model: resnet18")
+    values = {name: value for name, value in content.items() if not str(name).startswith("_")}
+    for name in values:
+        if name not in form.questions or form.questions[name].is_fact:
+            known = [question.name for question in form.questions.values() if not question.is_fact]
+            raise BadAnswer(
+                f"there is no question '{name}'" + did_you_mean(str(name), known),
+                at=source,
+                help=f"there is   {', '.join(known)}",
+            )
+    file = Given()
+    for name in sorted(values, key=list(form.questions).index):
+        file.take(name, values[name], source)
+    if values.get("groups_from", "own") != "own":
+        file.values["groups_from"] = values["groups_from"]
+    for name in [name for name in file.values if form.questions[name].ask is not True]:
+        question = form.questions[name]
+        context = _fill(form, file, str(file.values.get("project_name", "my-project")), until=name)
+        if not form.is_asked(question, context) and file.values[name] == form.default(question, context):
+            file.forget(name)
+    for name, value in file.values.items():
+        given.values[name], given.sources[name] = value, file.sources[name]
+
+
+def find_target(path: str | None, given: Given) -> str | None:
+    """The folder of the project: as said, else after the name; and the name after the folder, unless said."""
+    if path is None:
+        name = given.values.get("project_name")
+        return None if name is None else str(name)
+    if not path.strip():
+        raise BadAnswer("it has no folder to go to", at="PATH", help="for example   scaffold new my-project --yes")
+    if given.sources.get("project_name") != "--name":
+        given.take("project_name", os.path.basename(os.path.abspath(path)), "PATH")
+    return path
+
+
+def complete(form: Form, given: Given, target: str) -> dict[str, Any]:
+    """Every answer, checked: those given, and the defaults of the others."""
+    context = _fill(form, given, target)
+    for name, source in given.sources.items():
+        if source.startswith("--") and not form.is_due(form.questions[name], context):
+            raise BadAnswer(f"{source} has no use with these answers", at=source, help=_needs(form, name))
+    return form.recorded(context)
+
+
+def missing(form: Form, given: Given, target: str | None) -> list[str]:
+    """The questions that would be asked and have no answer."""
+    asked = form.asked(given.values, os.path.basename(os.path.abspath(target or "my-project")))
+    return [name for name in asked if name not in given.values]
+
+
+def _needs(form: Form, name: str) -> str:
+    """Which answer a question goes with, where copier.yml says it by `x == 'y'`."""
+    found = re.search(r"(\w+) == '([^']*)'", str(form.questions[name].when))
+    if not found:
+        return ""
+    return f"it goes with   {form.questions[found[1]].flag} {found[2]}"
+
+
+def _fill(form: Form, given: Given, target: str, until: str = "") -> dict[str, Any]:
+    """Answer the form, saying of a refused answer where it was given and what to type instead."""
+    folder = os.path.basename(os.path.abspath(target))
+    try:
+        return form.fill(given.values, folder, until)
+    except BadAnswer as error:
+        source = given.sources.get(error.question, "")
+        error.at = error.at or source
+        if error.question == "project_name" and source == "PATH":
+            error.at = "PATH (the names of the project and its package come from it)"
+            error.help = (
+                error.help
+                or f"keep the folder, name the project:   scaffold new {shlex.quote(target)} --name my-project --yes"
+            )
+        raise

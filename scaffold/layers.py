@@ -1,0 +1,306 @@
+"""Layer groups with learning-rate multipliers: `backbone=0.1 head=1` to lists of layers, and back.
+
+A group is NAME=MULT or NAME:PATH+PATH=MULT. NAME is `rest`, a name the model gives (backbone, head, layer4) or a path.
+The most specific path wins, whatever the order; what nobody names is `rest`, at 1.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scaffold.errors import BadAnswer, did_you_mean
+
+# An entry of the catalogue: {"layers": {path: parameters}, "blocks": {...}, "groups": {name: [path, ...]}, ...}
+Model = dict[str, Any]
+Group = dict[str, Any]
+
+_ALIASES = {"classifier": "head"}
+
+
+@dataclass(frozen=True)
+class _Word:
+    """One group as typed: its name, the names or paths it takes, its multiplier."""
+
+    text: str
+    name: str
+    takes: list[str]
+    lr: float
+
+
+def read_groups(value: Any, model_name: str, model: Model | None, has_head: bool) -> Any:
+    """Groups as typed (a line, or a list of such) as the list that is recorded; any other value as it is."""
+    typed = [value] if isinstance(value, str) and not value.lstrip().startswith("[") else value
+    if not isinstance(typed, list | tuple) or not typed or not all(isinstance(line, str) for line in typed):
+        return value
+    words = _read_words([word for line in typed for word in line.split()], {} if model is None else _ALIASES)
+    if not words:
+        raise _bad("no group is named", help="for example   --group backbone=0.1 --group head=1")
+    groups = _own_groups(words) if model is None else _resolve(words, model_name, model, has_head)
+    if not any(group["lr"] > 0 for group in groups):
+        raise _bad("every group is frozen; nothing would learn", help="give one a multiplier above 0")
+    return groups
+
+
+def write_groups(groups: Sequence[Group], model_name: str, model: Model | None, has_head: bool) -> list[str]:
+    """Groups as one would type them, the shortest way that is read back as the same."""
+    short = [f"{group['name']}={_write_multiplier(group['lr'])}" for group in groups]
+    long = [f"{group['name']}:{'+'.join(group['layers'])}={_write_multiplier(group['lr'])}" for group in groups]
+    mixed = [
+        brief if _means(group["name"], group["layers"], model_name, model, has_head) else full
+        for group, brief, full in zip(groups, short, long, strict=True)
+    ]
+    rest_goes_without_saying = groups[-1]["name"] == "rest" and groups[-1]["lr"] == 1.0
+    for words in (short, mixed, long):
+        for candidate in ([words[:-1]] if rest_goes_without_saying else []) + [words]:
+            try:
+                if candidate and read_groups(candidate, model_name, model, has_head) == list(groups):
+                    return candidate
+            except BadAnswer:
+                continue
+    return long
+
+
+def read_skip(value: Any, model_name: str, model: Model | None, has_head: bool) -> Any:
+    """Layers as typed (`head`, `layer4 fc`) as their paths; `none` alone is none of them."""
+    typed = value.split() if isinstance(value, str) and not value.lstrip().startswith("[") else value
+    if not isinstance(typed, list | tuple) or not all(isinstance(name, str) for name in typed):
+        return value
+    names = [name for line in typed for name in line.split()]
+    if names == ["none"]:
+        return []
+    try:
+        paths = [path for name in names for path in _paths_of(name, model_name, model, has_head)]
+    except BadAnswer as error:
+        raise BadAnswer(error.message, help=error.help, question="weights_skip") from None
+    return list(dict.fromkeys(paths))
+
+
+def names_of(model: Model | None, has_head: bool) -> list[str]:
+    """Every name that a group may have or take: those the model gives, its layers, their blocks, and rest."""
+    if model is None:
+        return ["rest"]
+    gone = [] if has_head else model["groups"]["head"]
+    names = [name for name, paths in model["groups"].items() if not set(paths) <= set(gone)]
+    names += [path for path in [*model["layers"], *model["blocks"]] if path not in gone]
+    if has_head:
+        names += list(_ALIASES)
+    return [*dict.fromkeys(names), "rest"]
+
+
+def parameters_of(paths: Sequence[str], model: Model) -> int:
+    """How many parameters these layers have together."""
+    return sum(model["layers"].get(path) or model["blocks"].get(path, 0) for path in paths)
+
+
+def number(value: float) -> str:
+    """A number as one would type it: 1 for 1.0."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def short_count(parameters: int) -> str:
+    """A number of parameters, short: 11.2 M."""
+    for unit, size in (("M", 1_000_000), ("K", 1_000)):
+        if parameters >= size:
+            return f"{parameters / size:.1f} {unit}"
+    return str(parameters)
+
+
+def read_number(text: str) -> float | None:
+    """The finite number that is written there, or none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return abs(value) if value == 0 else value if math.isfinite(value) else None
+
+
+def _read_words(texts: list[str], aliases: dict[str, str]) -> list[_Word]:
+    words: list[_Word] = []
+    for text in texts:
+        head, equals, multiplier = text.rpartition("=") if "=" in text else (text, "", "")
+        name, colon, paths = head.partition(":")
+        if not equals or not name or (colon and not paths):
+            raise _bad(
+                f"'{text}' is not a group; write NAME=MULT, as in {name or 'backbone'}=0.1",
+                help="for example   --group backbone=0.1 --group head=1",
+            )
+        name = aliases.get(name, name) if not colon else name
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,49}", name):
+            raise _bad(
+                f"the group name '{name}' is not made of letters, digits, dots and underscores",
+                help=f"one --group for each, as in   --group {text.split(',')[0]}"
+                if "," in text
+                else "for example   --group early:conv1+bn1=0.01",
+            )
+        word = _Word(text, name, paths.split("+") if colon else [name], _read_multiplier(text, head, multiplier))
+        for other in words:
+            if other.name == name:
+                raise _bad(
+                    f"group '{name}' is given twice: {other.text} and {text}",
+                    help=f"keep one, for example   --group {text}",
+                )
+        words.append(word)
+    return sorted(words, key=lambda word: word.text.startswith("rest="))
+
+
+def _read_multiplier(text: str, head: str, multiplier: str) -> float:
+    if multiplier == "freeze":
+        return 0.0
+    value = read_number(multiplier)
+    if value is None:
+        raise _bad(
+            f"the multiplier in '{text}' is not a number",
+            help=f"a number from 0, or freeze:   --group {head}=0.1",
+        )
+    if value < 0:
+        raise _bad(
+            f"the multiplier in '{text}' is negative",
+            help=f"0 or freeze stops training these layers:   --group {head}=freeze",
+        )
+    if value >= 1_000_000:
+        raise _bad(f"the multiplier in '{text}' is not below 1000000", help=f"for example   --group {head}=10")
+    return value
+
+
+def _write_multiplier(lr: float) -> str:
+    return "freeze" if lr == 0 else number(lr)
+
+
+def _own_groups(words: list[_Word]) -> list[Group]:
+    """The groups of a model whose layers are known only in the project: paths as they are, and the rest."""
+    groups: list[Group] = []
+    taken: list[tuple[str, _Word]] = []
+    for word in words:
+        for path in word.takes:
+            for other, owner in taken:
+                if path == other:
+                    raise _twice(path, owner, word)
+                if f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}."):
+                    inner, outer = sorted((path, other), key=len, reverse=True)
+                    raise _bad(
+                        f"'{inner}' lies inside '{outer}', and the layers of your own model are not known here",
+                        help=f"name the other layers of {outer} one by one",
+                    )
+            taken.append((path, word))
+        groups.append({"name": word.name, "layers": word.takes, "lr": word.lr})
+    if "rest" not in [path for path, _ in taken]:
+        groups.append({"name": "rest", "layers": ["rest"], "lr": 1.0})
+    return groups
+
+
+def _resolve(words: list[_Word], model_name: str, model: Model, has_head: bool) -> list[Group]:
+    """Give every layer to the group that names it most exactly."""
+    gone = [] if has_head else model["groups"]["head"]
+    layers = [layer for layer in model["layers"] if layer not in gone]
+    # the smallest pieces that a group can take: the blocks of a layer, or the layer where it has none
+    pieces = {layer: [block for block in model["blocks"] if _inside(block, layer)] or [layer] for layer in layers}
+    # (how exact, who, which path): a longer path is more exact, and a name of fewer layers
+    claims: list[tuple[tuple[int, int], _Word, str]] = []
+    takers_of_rest = [word for word in words if "rest" in word.takes]
+    if len(takers_of_rest) > 1:
+        raise _twice("rest", *takers_of_rest[:2])
+    for word in words:
+        seen: list[str] = []
+        for name in word.takes if word.takes != ["rest"] else []:
+            if name == "rest":
+                raise _bad(f"'rest' stands alone, and '{word.text}' has more", help=f"--group {word.name}:rest=1")
+            paths = _paths_of(name, model_name, model, has_head)
+            for path in paths:
+                if path in seen:
+                    raise _bad(f"'{path}' is twice in group '{word.text}'", help="keep one")
+                seen.append(path)
+                claims.append(((path.count("."), -len(paths)), word, path))
+
+    owner: dict[str, tuple[_Word, str] | None] = {}
+    for layer in layers:
+        for piece in pieces[layer]:
+            rivals = sorted(
+                (claim for claim in claims if _inside(piece, claim[2])), key=lambda claim: claim[0], reverse=True
+            )
+            if len(rivals) > 1 and rivals[0][0] == rivals[1][0] and rivals[0][1] is not rivals[1][1]:
+                raise _twice(rivals[0][2], rivals[0][1], rivals[1][1])
+            owner[piece] = rivals[0][1:] if rivals else None
+
+    groups: list[Group] = []
+    for word in words:
+        if word.takes == ["rest"]:
+            paths = _whole(layers, pieces, [piece for piece in owner if owner[piece] is None])
+        else:
+            paths = []
+            for _, claimant, path in claims:
+                if claimant is word:
+                    inside = [piece for piece in owner if _inside(piece, path)]
+                    won = [piece for piece in inside if owner[piece] == (word, path)]
+                    paths += [path] if won == inside else won
+        if not paths:
+            raise _bad(
+                f"group '{word.name}' would train nothing: the other groups name all of its layers",
+                help=f"leave it out:   {' '.join('--group ' + other.text for other in words if other is not word)}",
+            )
+        groups.append({"name": word.name, "layers": paths, "lr": word.lr})
+    rest = _whole(layers, pieces, [piece for piece in owner if owner[piece] is None])
+    if rest and "rest" not in [name for word in words for name in word.takes]:
+        if "rest" in [word.name for word in words]:
+            raise _bad(
+                f"no group holds {', '.join(rest)}, and the name rest is taken", help="call your group otherwise"
+            )
+        groups.append({"name": "rest", "layers": rest, "lr": 1.0})
+    return groups
+
+
+def _whole(layers: list[str], pieces: dict[str, list[str]], wanted: list[str]) -> list[str]:
+    """These pieces, as whole layers where all pieces of a layer are among them."""
+    paths: list[str] = []
+    for layer in layers:
+        inside = [piece for piece in pieces[layer] if piece in wanted]
+        paths += [layer] if inside == pieces[layer] else inside
+    return paths
+
+
+def _paths_of(name: str, model_name: str, model: Model | None, has_head: bool) -> list[str]:
+    """The layers that a name stands for."""
+    if model is None:
+        return [name]
+    alias = _ALIASES.get(name, name)
+    gone = [] if has_head else model["groups"]["head"]
+    if alias == "head" and not has_head:
+        raise _bad(
+            "this project has no head: metric_learning has one only with a loss on the scores",
+            help="name other layers, or add   --loss cross_entropy=1",
+        )
+    if alias in model["groups"]:
+        return [path for path in model["groups"][alias] if path not in gone]
+    if alias in {**model["layers"], **model["blocks"]} and alias not in gone:
+        return [alias]
+    known = names_of(model, has_head)
+    hint = did_you_mean(name, known)
+    raise _bad(
+        f"no layer of {model_name} starts with '{name}'{hint}",
+        help=f"what there is:   scaffold list groups {model_name}",
+    )
+
+
+def _inside(path: str, outer: str) -> bool:
+    return f"{path}.".startswith(f"{outer}.")
+
+
+def _means(name: str, paths: list[str], model_name: str, model: Model | None, has_head: bool) -> bool:
+    """Whether a name alone takes exactly these layers."""
+    try:
+        return _paths_of(name, model_name, model, has_head) == paths
+    except BadAnswer:
+        return False
+
+
+def _twice(path: str, first: _Word, second: _Word) -> BadAnswer:
+    left = [other for other in second.takes if other != path]
+    help = f"--group {second.name}:{'+'.join(left)}={_write_multiplier(second.lr)}" if left else f"--group {first.text}"
+    return _bad(
+        f"'{path}' is in two groups: {first.text} and {second.text}", help=f"take it out of one, for example   {help}"
+    )
+
+
+def _bad(message: str, *, help: str) -> BadAnswer:
+    return BadAnswer(message, help=help, question="layer_groups")

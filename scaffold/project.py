@@ -1,0 +1,341 @@
+"""From answers to a whole project, or to nothing: Copier renders beside the target, then one rename."""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from scaffold import __version__
+from scaffold.errors import CreateFailed, Refused
+from scaffold.paths import template_root
+
+# In a hidden folder of ours, so that nobody else's is ever taken for one.
+_MARK = "made-by-torch-scaffold"
+# Variables by which a caller's git (a hook, say) would make ours work on another repository.
+_GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+
+
+@dataclass(frozen=True)
+class Created:
+    """What `create` made: the files, and what to say where the first commit is missing."""
+
+    files: list[str]
+    uncommitted: str = ""
+
+
+def render(
+    answers: Mapping[str, Any],
+    destination: Path,
+    template: Path | None = None,
+    origin: Mapping[str, str] | None = None,
+) -> None:
+    """Render the project of these answers into a folder. A template that is given must be a plain folder (as
+    `plain_copy` makes it): of a repository Copier would take the newest tag."""
+    if template is None:
+        with tempfile.TemporaryDirectory(prefix="torch-scaffold-") as folder:
+            render(answers, destination, plain_copy(template_root(), Path(folder) / "template"), origin)
+        return
+    import copier
+
+    try:
+        copier.run_copy(
+            str(template),
+            destination,
+            data={**answers, "scaffold_origin": dict(origin or {"_src_path": "torch-scaffold"})},
+            defaults=True,
+            overwrite=True,
+            quiet=True,
+            # the user's own defaults for other templates would change what is rendered
+            settings=copier.Settings(),
+        )
+    except OSError:
+        raise
+    except Exception as error:  # Copier lets ValueError, TypeError, Jinja's and git's errors through
+        raise CreateFailed(
+            f"the template cannot be rendered with these answers: {type(error).__name__}: {error}",
+            help="this is a fault of the template; the answers are fine",
+        ) from error
+
+
+def plain_copy(root: Path, folder: Path) -> Path:
+    """Copy a template to a folder, without git, caches and odd modes, which would all land in projects."""
+    for path in _template_files(root):
+        target = folder / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+        target.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
+    return folder
+
+
+def _template_files(root: Path) -> Iterator[Path]:
+    yield root / "copier.yml"
+    for path in sorted((root / "template").rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+            yield path
+
+
+def create(
+    answers: Mapping[str, Any],
+    target: Path,
+    *,
+    template: Path | None = None,
+    origin: Mapping[str, str] | None = None,
+    git: bool | None = None,
+) -> Created:
+    """Make the project at the target: whole, with its first commit, by one rename; or not at all.
+
+    Without `git` being said it gets a repository of its own unless it lies in one.
+    """
+    check_target(target)
+    target = Path(os.path.abspath(target))
+    created: Created | None = None
+    try:
+        remove_left_overs(target)
+        with _signals_as_exceptions(), _hidden_sibling(target) as hidden:
+            source = plain_copy(template or template_root(), hidden / "template")
+            project = hidden / "project"
+            render(answers, project, source, origin)
+            files = list_files(project)
+            around = _repository_around(target) if git is None else ""
+            if around:
+                uncommitted = f"it lies in the repository {around}, so it has none of its own (--git makes one)"
+            else:
+                uncommitted = "" if git is False else _first_commit(project)
+            with _signals_wait():
+                _appear(project, target)
+                created = Created(files, uncommitted)
+    except (KeyboardInterrupt, SystemExit):
+        if created is None:
+            raise
+    except OSError as error:
+        raise CreateFailed(
+            f"{target.name} could not be written: {error.strerror or error}", at=str(error.filename or target.parent)
+        ) from error
+    if created is None:
+        raise CreateFailed(f"{target.name} could not be written")
+    return created
+
+
+def list_files(project: Path) -> list[str]:
+    """The files of a project, by their paths inside it, without its repository."""
+    paths = (path.relative_to(project) for path in sorted(project.rglob("*")) if path.is_file())
+    return [path.as_posix() for path in paths if path.parts[0] != ".git"]
+
+
+def check_target(target: Path) -> None:
+    """Refuse a target where something is, before anything is asked or written."""
+    target = Path(os.path.abspath(target))
+    shown = _shown(target)
+    other = target.with_name(f"{target.name}-2")
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        kind = "a link" if target.is_symlink() else "a file"
+        raise Refused(f"{shown} is {kind}", help=f"a new folder   scaffold new {shlex.quote(_shown(other))} --yes")
+    try:
+        found = sorted(path.name for path in target.iterdir()) if target.exists() else []
+    except OSError as error:
+        raise Refused(f"{shown} cannot be read: {error.strerror}") from error
+    if found:
+        count = f"{len(found)} file{'s' if len(found) > 1 else ''}"
+        raise Refused(
+            f"{shown} has {count} ({found[0]}{', …' if len(found) > 1 else ''})",
+            help=f"a new folder   scaffold new {shlex.quote(_shown(other))} --yes",
+        )
+    with contextlib.suppress(OSError):  # a working folder that is gone is no reason
+        if Path.cwd().is_relative_to(target):
+            raise Refused(
+                f"{shown} is the folder you are in, and a project appears whole, by one rename",
+                help=f"from the folder above:   cd .. && scaffold new {shlex.quote(target.name)} --yes",
+            )
+    if not target.parent.is_dir():
+        raise Refused(
+            f"there is no folder {_shown(target.parent)}",
+            help=f"make it first   mkdir -p {shlex.quote(str(target.parent))}",
+        )
+
+
+def _shown(path: Path) -> str:
+    """A path as a person would write it: from here where it lies below."""
+    try:
+        inside = Path(os.path.abspath(path)).relative_to(Path.cwd()).as_posix()
+        return inside if inside == "." else f"./{inside}"
+    except (ValueError, OSError):
+        return str(path)
+
+
+@contextlib.contextmanager
+def _hidden_sibling(target: Path) -> Iterator[Path]:
+    """A folder of ours beside the target, locked while we live and gone afterwards, whatever happens."""
+    while True:
+        hidden = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        try:
+            lock = _lock(hidden)
+            if lock is None:  # somebody else took it for a left-over in between: take another
+                continue
+            try:
+                (hidden / _MARK).touch()
+                yield hidden
+                return
+            finally:
+                with _signals_wait():
+                    shutil.rmtree(hidden, ignore_errors=True)
+                os.close(lock)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                hidden.rmdir()
+            raise
+
+
+def remove_left_overs(target: Path) -> None:
+    """Remove what a run that was killed has left beside the target: hidden folders with our mark and no owner."""
+    pattern = re.compile(re.escape(f".{target.name}.partial-") + r"[a-z0-9_]{8}")
+    for path in target.parent.iterdir():
+        if not pattern.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+            continue
+        lock = _lock(path)
+        if lock is None:
+            continue
+        if (path / _MARK).is_file():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):  # killed before it was marked: then it is empty
+                path.rmdir()
+        os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Take a folder for ourselves: a handle to close, or nothing where another process has it. It ends with us."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing to lock with; a handle of nothing, on which close does no harm
+        return os.open(os.devnull, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if folder.stat().st_ino == os.fstat(handle).st_ino:
+            return handle
+    except OSError:
+        pass
+    os.close(handle)
+    return None
+
+
+def _appear(project: Path, target: Path) -> None:
+    """The one step in which the project comes to be."""
+    try:
+        if os.name == "nt" and target.is_dir():
+            target.rmdir()
+        os.rename(project, target)
+    except OSError:
+        check_target(target)  # somebody else was faster: say so
+        raise
+
+
+@contextlib.contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """Let the signals that would end us run the cleaning first."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    try:
+        before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    except ValueError:  # not the main thread: signals are not ours to handle
+        before = {}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Hold signals back while cleaning."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _repository_around(target: Path) -> str:
+    """The repository that would take the target's files for its own; none where it ignores them."""
+    around = _git(target.parent, "rev-parse", "--show-toplevel")
+    if not around or _git(target.parent, "check-ignore", "--quiet", str(target)) is not None:
+        return ""
+    return around.strip()
+
+
+def _first_commit(project: Path) -> str:
+    """Make a repository and its first commit; the reason when there is no commit."""
+    if shutil.which("git") is None:
+        return "git was not found, so no repository was made; later:   git init"
+    if _git(project, "init", "--quiet") is None:
+        shutil.rmtree(project / ".git", ignore_errors=True)
+        return "git could not make a repository; later:   git init"
+    identity = [
+        _git(project, "-c", "user.useConfigOnly=true", "var", f"GIT_{role}_IDENT") for role in ("AUTHOR", "COMMITTER")
+    ]
+    if None in identity:
+        return 'git does not know your name, so nothing is committed; later:   git add -A && git commit -m "Start"'
+    subject = f"Start from torch-scaffold {__version__}"
+    if _git(project, "add", "--all") is None or _git(project, "commit", "--quiet", "--message", subject) is None:
+        return 'git could not commit; later:   git add -A && git commit -m "Start"'
+    return ""
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git answers in a folder, or nothing where it fails. No hooks, no signing, no pagers, no questions."""
+    environment = {name: value for name, value in os.environ.items() if name not in _GIT_VARIABLES}
+    command = ["git"]
+    for setting in (
+        "core.hooksPath=/dev/null",
+        "core.safecrlf=false",
+        "commit.gpgSign=false",
+        "init.templateDir=",
+        "init.defaultBranch=main",
+        "gc.auto=0",
+    ):
+        command += ["-c", setting]
+    try:
+        done = subprocess.run(
+            [*command, *words],
+            cwd=folder,
+            env={**environment, "GIT_TERMINAL_PROMPT": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError:  # there is no git
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def preview(
+    answers: Mapping[str, Any], template: Path | None = None, origin: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
+    """The files that the project of these answers would have, without writing it anywhere that stays."""
+    with tempfile.TemporaryDirectory(prefix="torch-scaffold-") as folder:
+        source = plain_copy(template or template_root(), Path(folder) / "template")
+        project = Path(folder) / "project"
+        render(answers, project, source, origin)
+        return {name: (project / name).read_bytes() for name in list_files(project)}

@@ -1,0 +1,122 @@
+"""Answers in which every allowed pair of values comes together, in few rows."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+from scaffold.errors import BadAnswer, CreateFailed
+from scaffold.questions import Form
+
+# The value of a question, as its place among those that are tried.
+Choice = tuple[str, int]
+Pair = tuple[Choice, Choice]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One whole set of answers, and which of the tried values it has."""
+
+    choices: dict[str, int]
+    answers: dict[str, Any]
+
+
+def facts(template: Path) -> dict[str, Any]:
+    """What a template says of trying it: values of free questions, and words that only one choice may leave."""
+    import yaml
+
+    content = yaml.safe_load((template / "template" / "smoke.yml").read_text(encoding="utf-8"))
+    return {"values": {}, "traces": {}, **content}
+
+
+def tried_values(form: Form, free: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The values to try of each question: all its choices, or those given for a free one."""
+    tried: dict[str, list[Any]] = {}
+    for question in form.questions.values():
+        if question.is_fact or question.ask is False:
+            continue
+        tried[question.name] = (
+            question.values or ([False, True] if question.type == "bool" else None) or free.get(question.name, [])
+        )
+        if not tried[question.name]:
+            raise CreateFailed(
+                f"nobody says which values of the question '{question.name}' are worth trying",
+                at="template/smoke.yml",
+                help=f"name two or three there, under values:   {question.name}: [...]",
+            )
+    return tried
+
+
+def complete(
+    form: Form, tried: dict[str, list[Any]], wanted: dict[str, int], order: Callable[[str, dict[str, int]], list[int]]
+) -> Row | None:
+    """The first row that has what is wanted, if there is one, trying the other values in the given order."""
+    questions = list(form.questions.values())
+
+    def go(number: int, choices: dict[str, int], context: dict[str, Any]) -> Row | None:
+        if number == len(questions):
+            return Row(choices, form.recorded(context)) if wanted.keys() <= choices.keys() else None
+        question = questions[number]
+        if question.name not in tried or not form.is_asked(question, context):
+            if question.name in wanted:
+                return None
+            return go(number + 1, choices, {**context, question.name: form.default(question, context)})
+        for place in [wanted[question.name]] if question.name in wanted else order(question.name, choices):
+            value = tried[question.name][place]
+            try:
+                value = form.check(question, form.default(question, context) if value is None else value, context)
+            except BadAnswer:
+                continue
+            found = go(number + 1, {**choices, question.name: place}, {**context, question.name: value})
+            if found:
+                return found
+        return None
+
+    return go(0, {}, {"_folder_name": "my-project"})
+
+
+def simplest(form: Form, tried: dict[str, list[Any]], wanted: dict[str, int]) -> Row | None:
+    """The row that has what is wanted, and the first value of everything else that goes with it."""
+    return complete(form, tried, wanted, lambda name, _: list(range(len(tried[name]))))
+
+
+def every_pair(form: Form, tried: dict[str, list[Any]]) -> list[Row]:
+    """Rows that hold every pair of values that any project can hold, found greedily."""
+    left = dict.fromkeys(_all_pairs(tried))  # a set that keeps its order
+    rows: list[Row] = []
+    while left:
+        wanted = dict(next(iter(left)))
+        del left[_pair(*wanted.items())]
+
+        def most_new(name: str, choices: dict[str, int], wanted: dict[str, int] = wanted) -> list[int]:
+            others = {**wanted, **choices}.items()
+            gain = [sum(_pair((name, place), other) in left for other in others) for place in range(len(tried[name]))]
+            # among equals each row begins elsewhere, or the first values would come again and again
+            turn = [(place - len(rows)) % len(gain) for place in range(len(gain))]
+            return sorted(range(len(gain)), key=lambda place: (-gain[place], turn[place]))
+
+        row = complete(form, tried, wanted, most_new)
+        if row is None:
+            continue  # no project has both
+        rows.append(row)
+        for pair in pairs_of(row.choices):
+            left.pop(pair, None)
+    return rows
+
+
+def pairs_of(choices: dict[str, int]) -> Iterable[Pair]:
+    """The pairs that a row holds."""
+    return (_pair(one, two) for one, two in combinations(choices.items(), 2))
+
+
+def _all_pairs(tried: dict[str, list[Any]]) -> Iterable[Pair]:
+    """Every pair of values, those of the questions with the most values first."""
+    names = sorted(tried, key=lambda name: -len(tried[name]))
+    for one, two in combinations(names, 2):
+        for left, right in product(range(len(tried[one])), range(len(tried[two]))):
+            yield _pair((one, left), (two, right))
+
+
+def _pair(one: Choice, two: Choice) -> Pair:
+    return (one, two) if one < two else (two, one)

@@ -1,0 +1,187 @@
+"""Trains rendered projects for a few steps, each in a process of its own that need not import torch again.
+
+Run by `scaffold smoke` as a program: it reads the projects as JSON, and writes one line of JSON for each trial done.
+"""
+
+import contextlib
+import importlib
+import json
+import math
+import multiprocessing
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+# What projects import, and what takes its time.
+SHARED = (
+    "torch",
+    "torch.distributed",
+    "torch.utils.data",
+    "torchvision",
+    "torchvision.transforms.v2",
+    "matplotlib.pyplot",
+    "tqdm",
+    "tyro",
+    "pytest",
+)
+SECONDS = 300  # for one trial
+
+
+def main() -> None:
+    """Trains and tests every project, so many at a time."""
+    work = json.load(sys.stdin)
+    for name in SHARED:
+        importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    # where processes cannot be forked each imports torch anew, which is slow and works
+    context: Any = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+    write_images(Path(work["images"]))
+    waiting = [(project, what) for project in work["projects"] for what in ("train", "quick")]
+    running: list[tuple[BaseProcess, dict[str, Any], str, float]] = []
+    while waiting or running:
+        while waiting and len(running) < work["jobs"]:
+            project, what = waiting.pop(0)
+            process = context.Process(target=trial, args=(project, what, work["images"]))
+            process.start()
+            running.append((process, project, what, time.monotonic()))
+        for entry in list(running):
+            process, project, what, began = entry
+            seconds = time.monotonic() - began
+            process.join(0.05)
+            if process.exitcode is None and seconds < SECONDS:
+                continue
+            process.kill()
+            process.join()
+            running.remove(entry)
+            log = Path(project["folder"], f"smoke-{what}.log")
+            said = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
+            problem = "" if process.exitcode == 0 else "\n".join(said.splitlines()[-25:]) or f"exit {process.exitcode}"
+            result = {"name": project["name"], "what": what, "seconds": round(seconds, 1), "problem": problem}
+            print(json.dumps(result), flush=True)
+
+
+def write_images(folder: Path) -> None:
+    """Four classes of 8 x 8 images, each a bright quarter in noise: 12 to train on and 5 to validate on."""
+    import torch
+    from torchvision.io import write_png
+
+    dice = torch.Generator().manual_seed(0)
+    for split, count in (("train", 12), ("val", 5)):
+        for label in range(4):
+            (folder / split / f"class{label}").mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                picture = torch.randint(0, 120, (3, 8, 8), generator=dice, dtype=torch.uint8)
+                top, left = 4 * (label // 2), 4 * (label % 2)
+                picture[:, top : top + 4, left : left + 4] += 130
+                write_png(picture, str(folder / split / f"class{label}" / f"{number}.png"))
+
+
+def trial(project: dict[str, Any], what: str, images: str) -> None:
+    """One trial, in a process of its own, which ends with it."""
+    with open(Path(project["folder"], f"smoke-{what}.log"), "w", encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.chdir(project["folder"])
+    sys.path.insert(0, project["folder"])
+    try:
+        code = train(project["answers"], images) if what == "train" else quick()
+    except BaseException:  # noqa: BLE001  # whatever it is, it is the result of the trial
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def quick() -> int:
+    """The project's own quick tests."""
+    import pytest
+
+    return int(pytest.main(["-m", "quick", "-q", "-x", "-p", "no:cacheprovider", "--tb=short"]))
+
+
+def train(answers: dict[str, Any], images: str) -> int:
+    """Six real steps, an evaluation, a checkpoint, a prediction: each by the command that a person would type."""
+    package = answers["package_name"]
+    if answers["weights"] != "none":
+        write_weights(answers, images)
+    # below 17 pixels a resnet comes down to one, whose bfloat16 gradient is garbage on some CPUs (seen in torch 2.15)
+    size = "18" if answers["precision"] == "bf16" and answers["model"].startswith("resnet") else "8"
+    flags = [
+        "--image-size",
+        size,
+        "--data-dir",
+        images,
+        "--epochs",
+        "2",
+        "--batch-size",
+        "16",
+        "--num-workers",
+        "0",
+        "--log-every",
+        "2",
+    ]
+    for words in (
+        ["train", *flags],
+        ["evaluate", "run/1"],
+        ["predict", "run/1", f"{images}/val/class0/0.png"],
+    ):
+        with arguments(*words):
+            code: int = importlib.import_module(f"{package}.{words[0]}").main()
+        if code:
+            print(f"{words[0]} ended with {code}")
+            return code
+    rows = [json.loads(line) for line in Path("run/1/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = [row for row in rows if row["kind"] == "train"]
+    rates = {f"lr/{group['name']}" for group in answers["layer_groups"] if group["lr"]}
+    assert [row["step"] for row in steps] == [2, 4, 6], steps
+    assert all(math.isfinite(row["train/loss"]) and rates <= row.keys() for row in steps), steps
+    assert list(Path("run/1/checkpoints").glob("*/MANIFEST.json"))
+    return 0
+
+
+def write_weights(answers: dict[str, Any], images: str) -> None:
+    """Weights where the project looks for them, so that nothing is downloaded."""
+    import torch
+
+    if answers["weights"] == "imagenet":
+        from torchvision.models import get_model, get_model_weights
+
+        os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
+        name = Path(get_model_weights(answers["model"]).DEFAULT.url).name
+        file = Path("torch-home", "hub", "checkpoints", name)
+        state = get_model(answers["model"]).state_dict()
+    else:
+        part = {
+            name: importlib.import_module(f"{answers['package_name']}.{name}")
+            for name in ("options", "distributed", "data", "model")
+        }
+        opt = part["options"].Options(data_dir=images, batch_size=16)
+        process = part["distributed"].start(opt)
+        state = part["model"].build_model(part["data"].with_data(opt, process)).state_dict()
+        part["distributed"].shutdown()
+        file = Path(answers["weights_file"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, file)
+
+
+@contextlib.contextmanager
+def arguments(*words: str) -> Iterator[None]:
+    """These words as the command line."""
+    before, sys.argv = sys.argv, list(words)
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Calls of git: no hooks, no signing, no pagers, no questions, and no caller's repository."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from scaffold.errors import CreateFailed, ProgramMissing
+
+# Variables by which a caller's git (a hook, say) would make ours work on another repository.
+_CALLERS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+_SETTINGS = (
+    f"core.hooksPath={os.devnull}",
+    "core.safecrlf=false",
+    "commit.gpgSign=false",
+    "tag.gpgSign=false",
+    "init.templateDir=",
+    "init.defaultBranch=main",
+    "gc.auto=0",
+    "advice.detachedHead=false",
+    "merge.directoryRenames=false",
+    "color.ui=false",
+)
+
+
+class GitFailed(CreateFailed):
+    """A call of git that should have worked did not."""
+
+
+def git(
+    folder: Path,
+    *words: str | Path,
+    variables: Mapping[str, str] | None = None,
+    text: str = "",
+    alone: bool = False,
+    allowed: tuple[int, ...] = (0,),
+) -> str:
+    """What git answers in a folder, without the last line break. `alone` lets it end even when we are interrupted."""
+    done = call(folder, *words, variables=variables, text=text, alone=alone)
+    if done.returncode not in allowed:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise GitFailed(f"git {words[0]} failed: {said[-1] if said else done.returncode}")
+    return done.stdout.removesuffix("\n")
+
+
+def asks(folder: Path, *words: str | Path) -> str | None:
+    """What git answers in a folder, or nothing where it says no."""
+    done = call(folder, *words)
+    return done.stdout.removesuffix("\n") if done.returncode == 0 else None
+
+
+def call(
+    folder: Path,
+    *words: str | Path,
+    variables: Mapping[str, str] | None = None,
+    text: str = "",
+    alone: bool = False,
+) -> "subprocess.CompletedProcess[str]":
+    """Run git in a folder, whatever comes of it."""
+    environment = {name: value for name, value in os.environ.items() if name not in _CALLERS}
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    try:
+        return subprocess.run(
+            ["git", *settings, *map(str, words)],
+            cwd=folder,
+            env={**environment, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(variables or {})},
+            input=text,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+            start_new_session=alone,
+        )
+    except FileNotFoundError:
+        raise ProgramMissing("git was not found", help="install git   https://git-scm.com/downloads") from None

@@ -1,0 +1,192 @@
+"""The history of a template: its released versions, what each brought, and its files."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaffold.errors import BadAnswer, Refused
+from scaffold.git import GitFailed, asks, git
+from scaffold.origin import BUNDLE, packaged_bundle
+
+# What a version can look like in an answers file: a release, what `git describe` says, or a commit.
+VERSION = re.compile(r"v?\d+(\.\d+)*(-\d+-g[0-9a-f]{4,40})?|[0-9a-f]{7,40}")
+_RELEASE = re.compile(r"v?\d+(\.\d+)*")
+# Settings by which a template has code of its own run.
+_CODE = ("_tasks", "_migrations", "_jinja_extensions", "_envops.extensions")
+
+
+@dataclass(frozen=True)
+class History:
+    """A bare repository of ours with the history of a template."""
+
+    repository: Path
+    address: str
+    warning: str = ""
+
+    def releases(self) -> list[str]:
+        """The released versions, the oldest first."""
+        tags = [tag for tag in git(self.repository, "tag", "--list").splitlines() if _RELEASE.fullmatch(tag)]
+        return sorted(tags, key=order)
+
+    def commit(self, version: str) -> str | None:
+        """The commit of a version, or nothing where there is none."""
+        if not VERSION.fullmatch(version):
+            return None
+        named = f"refs/tags/{version}" if _RELEASE.fullmatch(version) else version.split("-g")[-1]
+        return asks(self.repository, "rev-parse", "--verify", "--quiet", f"{named}^{{commit}}")
+
+    def is_newer(self, version: str, than: str) -> bool:
+        """Whether a version comes after another."""
+        if _RELEASE.fullmatch(version) and _RELEASE.fullmatch(than):
+            return order(version) > order(than)
+        new, old = str(self.commit(version)), str(self.commit(than))
+        return new != old and asks(self.repository, "merge-base", "--is-ancestor", old, new) is not None
+
+    def newest(self, version: str) -> str:
+        """The newest release, or the version itself where no release is newer."""
+        releases = self.releases()
+        return releases[-1] if releases and self.is_newer(releases[-1], version) else version
+
+    def news(self, before: str, after: str) -> list[tuple[str, list[str]]]:
+        """Each release after one version and up to another, with the lines of its changelog."""
+        between = [
+            release
+            for release in self.releases()
+            if self.is_newer(release, before) and not self.is_newer(release, after)
+        ]
+        return [(release, self._changelog(release)) for release in between]
+
+    def _changelog(self, release: str) -> list[str]:
+        """What the tag says; where it says nothing, the release's section in CHANGELOG.md."""
+        text = git(self.repository, "tag", "--list", "--format=%(contents:body)", release)
+        if asks(self.repository, "cat-file", "-t", f"refs/tags/{release}") != "tag":
+            text = ""
+        if not text.strip():
+            text = section(asks(self.repository, "show", f"refs/tags/{release}:CHANGELOG.md") or "", release)[1]
+        return [line for line in text.splitlines() if line.strip()]
+
+    def check_out(self, version: str, folder: Path) -> Path:
+        """Put the template of a version into a folder, refusing one that would run code."""
+        commit = self.commit(version)
+        if commit is None:
+            raise _unknown(self, version)
+        for line in git(self.repository, "ls-tree", "-r", "-t", commit, "copier.yml", "template").splitlines():
+            if line.split()[0] not in ("100644", "100755", "040000"):
+                raise BadAnswer(f"template {version} of {self.address} has links in it, so it is not used")
+        folder.mkdir(parents=True)
+        git(
+            self.repository,
+            f"--work-tree={folder}",
+            "-c",
+            "core.bare=false",
+            "-c",
+            "core.autocrlf=false",
+            "checkout",
+            commit,
+            "--",
+            "copier.yml",
+            "template",
+            variables={"GIT_INDEX_FILE": str(folder.with_suffix(".index"))},
+        )
+        _refuse_code(folder, version, self.address)
+        return folder
+
+
+def open_history(address: str, version: str, folder: Path) -> History:
+    """The history at an address, copied to a folder. Where the address cannot be reached, that of the bundle which
+    came with torch-scaffold does, if it knows the version."""
+    if address == BUNDLE:
+        placed = Path(BUNDLE).expanduser()
+        bundle = placed if placed.is_file() else packaged_bundle()
+        if bundle is None:
+            raise Refused(
+                "this torch-scaffold came without the history of its template", help="pip install -U torch-scaffold"
+            )
+        return _known(_copy(str(bundle), address, folder), version)
+    try:
+        return _known(_copy(_url(address), address, folder), version)
+    except GitFailed as error:
+        bundle = packaged_bundle()
+        if bundle is not None:
+            history = _copy(str(bundle), address, folder.with_name("bundled"))
+            if history.commit(version):
+                reason = f"{address} cannot be reached; the template's history that came with torch-scaffold is used"
+                return History(history.repository, address, reason)
+        raise Refused(
+            f"the template at {address} cannot be reached ({error.message.partition(': ')[2]})",
+            help=f"see whether git can   git ls-remote {address}",
+        ) from None
+
+
+def _copy(url: str, address: str, folder: Path) -> History:
+    git(
+        folder.parent,
+        "clone",
+        "--bare",
+        "--quiet",
+        "--",
+        url,
+        folder,
+        variables={"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", "GIT_SSH_COMMAND": _ssh()},
+    )
+    return History(folder, address)
+
+
+def _known(history: History, version: str) -> History:
+    if history.commit(version) is None:
+        raise _unknown(history, version)
+    return history
+
+
+def _unknown(history: History, version: str) -> BadAnswer:
+    releases = history.releases()
+    newer = _RELEASE.fullmatch(version) and releases and order(version) > order(releases[-1])
+    return BadAnswer(
+        f"the template at {history.address} has no version {version}"
+        + (f"; its newest is {releases[-1]}" if releases else ""),
+        help="a newer torch-scaffold may know it   pip install -U torch-scaffold" if newer else "",
+    )
+
+
+def _ssh() -> str:
+    return f"{os.environ.get('GIT_SSH_COMMAND', 'ssh')} -o BatchMode=yes -o ConnectTimeout=20"
+
+
+def _url(address: str) -> str:
+    """An address as git takes it: Copier's short forms written out."""
+    for short, long in (("gh:", "https://github.com/"), ("gl:", "https://gitlab.com/")):
+        if address.startswith(short):
+            return long + address.removeprefix(short).lstrip("/")
+    return os.path.expanduser(address.removeprefix("git+"))
+
+
+def _refuse_code(folder: Path, version: str, address: str) -> None:
+    """Refuse a template that would have something executed."""
+    from scaffold.questions import read
+
+    if not (folder / "copier.yml").is_file():
+        raise BadAnswer(f"template {version} of {address} has no copier.yml")
+    settings = read(folder)[0]
+    found = [name for name in _CODE if _has(settings, name.split("."))]
+    if found:
+        raise BadAnswer(f"template {version} of {address} would run code ({', '.join(found)}), so it is not used")
+
+
+def _has(settings: object, names: list[str]) -> bool:
+    for name in names:
+        settings = settings.get(name) if isinstance(settings, dict) else None
+    return bool(settings)
+
+
+def order(release: str) -> tuple[int, ...]:
+    """A release as something to sort by."""
+    return tuple(int(part) for part in release.removeprefix("v").split("."))
+
+
+def section(changelog: str, release: str) -> tuple[str, str]:
+    """The date and the text of a release in a changelog, which heads it `## 0.1.0 - 2026-01-31`."""
+    number = re.escape(release.removeprefix("v"))
+    head = rf"^## \[?v?{number}\]?(?:[ (-]+(\d{{4}}-\d\d-\d\d)\)?)?[^\n]*\n"
+    found = re.search(head + r"(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    return (found[1] or "", found[2].strip()) if found else ("", "")

@@ -1,0 +1,46 @@
+"""Run by a project's own Python, in the project's folder: what is installed there, and whether the groups match."""
+
+import importlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+MARK = "scaffold-check "
+
+
+def look(package: str, distributed: str, precision: str) -> dict[str, Any]:
+    """What there is, as far as it can be imported."""
+    found: dict[str, Any] = {"python": ".".join(map(str, sys.version_info[:3]))}
+    try:
+        torch = importlib.import_module("torch")
+        found["torch"] = torch.__version__
+        found["devices"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        if distributed != "none":
+            backends = importlib.import_module("torch.distributed")
+            known = {"nccl": "is_nccl_available", "gloo": "is_gloo_available"} if backends.is_available() else {}
+            found["backends"] = [name for name, asks in known.items() if getattr(backends, asks)()]
+        if precision == "bf16" and found["devices"]:
+            found["bf16"] = torch.cuda.is_bf16_supported()
+        found["groups"] = groups(package)
+    except ImportError as error:
+        found["missing"] = str(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the project's own code may raise anything
+        found["groups_error"] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def groups(package: str) -> dict[str, int]:
+    """How many tensors each layer group holds, of the model as it is built for two classes."""
+    options = importlib.import_module(f"{package}.options").Options()
+    options = replace(options, classes=("one", "two"), image_size=options.image_size or 32)
+    model = importlib.import_module(f"{package}.model").build_model(options)
+    members = importlib.import_module(f"{package}.optim").members(model)
+    return {name: len(parameters) for name, parameters in members.items()}
+
+
+if __name__ == "__main__":
+    here = str(Path(__file__).parent)
+    sys.path[:] = [".", *(path for path in sys.path if path != here)]  # the project's modules, not ours
+    print(MARK + json.dumps(look(*sys.argv[1:])))

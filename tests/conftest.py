@@ -1,0 +1,99 @@
+"""What tests share: the command line in this process, an empty folder to work in, and a git that knows a name."""
+
+import contextlib
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scaffold import cli, paths
+from scaffold.questions import Form
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, away from this machine's own settings."""
+    config = tmp_path / "gitconfig"
+    config.write_text("[user]\nname = Ada\nemail = ada@example.org\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in [
+        name for name in os.environ if name.startswith(("SCAFFOLD_", "COPIER_")) or name in ("CI", "ACCESSIBLE")
+    ]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def scaffold() -> Run:
+    """`scaffold WORDS...` in this process."""
+
+    def run(*words: str) -> Result:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        code = ended.value.code
+        said = [stream.buffer.getvalue().decode() for stream in (out, err)]
+        return Result(code if isinstance(code, int) else int(code is not None), *said)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def form() -> Form:
+    """The questions of this repository."""
+    return Form(paths.template_root())
+
+
+@pytest.fixture
+def small_template(tmp_path: Path) -> Path:
+    """A template of a few files, for trying what happens on the way."""
+    root = tmp_path / "small"
+    for name, text in {
+        "copier.yml": "_subdirectory: template/project\n_exclude: []\nwho: nobody\n",
+        "template/project/a.txt.jinja": "{{ who }}\n",
+        "template/project/folder/b.txt": "b\n",
+        "template/project/{{ _copier_conf.answers_file }}.jinja": "who: {{ who }}\n",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """The files below a folder with their bytes, links by their targets, without repositories."""
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if ".git" in name.parts:
+            continue
+        if path.is_symlink():
+            found[name.as_posix()] = b"-> " + os.readlink(path).encode()
+        elif path.is_file():
+            found[name.as_posix()] = path.read_bytes()
+    return found
+
+
+def executables(folder: Path) -> list[str]:
+    """The files below a folder that can be run."""
+    return [name for name in tree(folder) if (folder / name).stat().st_mode & 0o111]

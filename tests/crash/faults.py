@@ -1,0 +1,355 @@
+"""Faults that are set up in a training process before it starts: where it dies, is signalled, starved or poisoned.
+
+A fault is a function here; a test names it with its arguments, `("die_at", {"operation": 7})`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+# What a power cut makes of the bytes that were written and not yet made safe.
+POWER_CUTS = ("full", "missing", "empty", "zeros", "half", "half and zeros")
+
+
+class Disk:
+    """Counts what a process does to the files below a folder, and knows what a power cut could take back."""
+
+    def __init__(self, folder: Path, before: Callable[[int, str], None]) -> None:
+        self.folder, self.before, self.count = os.path.abspath(folder), before, 0
+        self.safe: dict[str, int] = {}  # size up to which a file is safe, -1 if it may not be there at all
+        self.renames: list[tuple[str, str]] = []  # those whose folder has not been made safe
+        self.busy = False
+        fsync = os.fsync
+
+        def counted(descriptor: int) -> None:
+            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            if self.ours(path):
+                self.happens(f"fsync {path}")
+            fsync(descriptor)
+            if os.path.isdir(path):
+                self.renames = [pair for pair in self.renames if os.path.dirname(pair[1]) != path]
+            elif path in self.safe:
+                self.safe[path] = os.path.getsize(path)
+
+        os.fsync = counted
+        sys.addaudithook(self.hook)
+
+    def ours(self, path: Any) -> bool:
+        return isinstance(path, (str, os.PathLike)) and os.path.abspath(path).startswith(self.folder + os.sep)
+
+    def happens(self, what: str) -> None:
+        if not self.busy and threading.current_thread() is threading.main_thread():
+            self.count += 1
+            self.busy = True
+            self.before(self.count, what)
+            self.busy = False
+
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.busy:
+            return
+        if event == "open":
+            path, _, flags = arguments
+            if self.ours(path) and isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
+                path = os.path.abspath(path)
+                self.happens(f"open {path}")
+                there = os.path.exists(path) and not flags & os.O_TRUNC
+                self.safe.setdefault(path, os.path.getsize(path) if there else -1)
+        elif event in ("os.mkdir", "os.rmdir", "os.remove", "os.truncate"):
+            path = arguments[0]
+            if event == "os.remove" and arguments[1] >= 0:  # as `rmtree` does it: a name in an open folder
+                path = os.path.join(os.readlink(f"/proc/self/fd/{arguments[1]}"), path)
+            if self.ours(path):
+                self.happens(f"{event} {path}")
+        elif event == "os.rename" and self.ours(arguments[1]):
+            self.happens(f"rename {arguments[0]} to {arguments[1]}")
+            old, new = (os.path.abspath(path) for path in arguments[:2])
+            self.renames.append((old, new))
+            # what was written below the old name is found below the new one
+            self.safe = {
+                new + path.removeprefix(old) if path == old or path.startswith(old + os.sep) else path: size
+                for path, size in self.safe.items()
+            }
+
+    def cut_power(self, kind: str, undo_renames: bool) -> None:
+        """Leaves the disk as a power cut may: what is not safe yet is lost or torn."""
+        self.busy = True
+        for path, size in self.safe.items():
+            if kind == "full" or not os.path.exists(path):
+                continue
+            data = Path(path).read_bytes()
+            start = max(size, 0)
+            fresh = data[start:]
+            if not fresh and size >= 0:
+                continue
+            if kind == "missing":
+                if size < 0 and not path.endswith("/lock"):
+                    os.remove(path)
+                    continue
+                fresh = b""
+            elif kind == "empty":
+                fresh = b""
+            elif kind == "zeros":
+                fresh = bytes(len(fresh))
+            else:
+                half = fresh[: len(fresh) // 2]
+                fresh = half if kind == "half" else half + bytes(len(fresh) - len(half))
+            Path(path).write_bytes(data[:start] + fresh)
+        if undo_renames:
+            for old, new in reversed(self.renames):
+                if os.path.exists(new) and not os.path.exists(old):
+                    os.rename(new, old)
+
+
+def die() -> None:
+    """As by `kill -9`."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def count(folder: str, log: str) -> None:
+    """Writes down each operation on the files below a folder."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    Disk(Path(folder), lambda number, what: void(os.write(file, f"{number} {what}\n".encode())))
+
+
+def die_at(folder: str, operation: int) -> None:
+    """Dies just before the n-th operation on the files below a folder."""
+    Disk(Path(folder), lambda number, _: die() if number == operation else None)
+
+
+def power_cut_at(folder: str, operation: int, kind: str, undo_renames: bool) -> None:
+    """Dies there, and leaves the disk as a power cut may."""
+
+    def before(number: int, _: str) -> None:
+        if number == operation:
+            disk.cut_power(kind, undo_renames)
+            die()
+
+    disk = Disk(Path(folder), before)
+
+
+def signal_at_operation(folder: str, operation: int, number: int) -> None:
+    """Sends this process a signal just before the n-th operation, that is, while it saves."""
+    Disk(Path(folder), lambda count, _: os.kill(os.getpid(), number) if count == operation else None)
+
+
+def record(package: str, log: str) -> None:
+    """Writes down the numbers of the images of every batch that is trained on, by epoch and place in it."""
+    train = import_module(f"{package}.train")
+    batches = train.batches
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    rank = os.environ.get("RANK", "0")
+
+    def recorded(loader: Any) -> Any:
+        epoch = loader.sampler.epoch
+        place = loader.sampler.start // loader.batch_size
+        for batch in batches(loader):
+            line = json.dumps({"rank": rank, "epoch": epoch, "place": place, "numbers": batch[2].tolist()})
+            os.write(descriptor, line.encode() + b"\n")
+            place += 1
+            yield batch
+
+    train.batches = recorded
+
+
+def no_picture(package: str) -> None:
+    """Leaves out the picture at the end, which takes longer than these runs."""
+    import_module(f"{package}.train").draw = lambda folder: folder  # type: ignore[attr-defined]
+
+
+def signal_in(
+    package: str, where: str, time_: int, number: int, group: bool = False, again: int = 0, only_rank: int = 0
+) -> None:
+    """Sends a signal to this process or its whole group at the n-th forward, backward, evaluation or worker start."""
+    if os.environ.get("RANK", "0") != str(only_rank):
+        return
+    import torch
+
+    train = import_module(f"{package}.train")
+    seen = 0
+
+    def now(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == time_:
+            if group:
+                os.killpg(0, number)
+            else:
+                os.kill(os.getpid(), number)
+            if again:
+                threading.Timer(1.2, os.kill, (os.getpid(), again)).start()
+
+    if where in ("forward", "backward"):
+        build = train.build_model
+
+        def built(opt: Any) -> Any:
+            net = build(opt)
+            if where == "forward":
+                next(net.children()).register_forward_pre_hook(lambda module, _: now() if module.training else None)
+            else:
+                next(net.parameters()).register_hook(now)
+            return net
+
+        train.build_model = built
+    elif where == "evaluation":
+        data = import_module(f"{package}.evaluate")
+        batches = data.batches
+
+        def in_the_middle(loader: Any) -> Any:
+            for batch in batches(loader):
+                now()
+                yield batch
+
+        data.batches = in_the_middle
+    elif where == "worker start":
+        start = torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__init__
+
+        def started(self: Any, loader: Any) -> None:
+            threading.Timer(0.01, now).start()
+            start(self, loader)
+
+        torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__init__ = started  # type: ignore[method-assign]  # a fault
+    else:
+        raise ValueError(where)
+
+
+def poison(package: str, where: str, step: int, value: float, only_rank: int | None = None) -> None:
+    """Puts a NaN or an infinity into the images, the loss or one gradient of the n-th step."""
+    if only_rank is not None and os.environ.get("RANK", "0") != str(only_rank):
+        return
+    train, steps = import_module(f"{package}.train"), import_module(f"{package}.step")
+    seen = 0
+    train_step = train.train_step
+
+    def counted(model: Any, optimizer: Any, images: Any, *rest: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if where == "input" and seen == step:
+            images = images.clone()
+            images[0, 0, 0, 0] = value
+        return train_step(model, optimizer, images, *rest)
+
+    train.train_step = counted
+    if where == "loss":
+        criterion = steps.criterion
+
+        def spoilt(*arguments: Any) -> Any:
+            terms = criterion(*arguments)
+            if seen == step:
+                terms["loss"] = terms["loss"] * value
+            return terms
+
+        steps.criterion = spoilt
+    elif where == "gradient":
+        build = train.build_model
+
+        def built(opt: Any) -> Any:
+            net = build(opt)
+
+            def spoil(gradient: Any) -> Any:
+                if seen != step:
+                    return gradient
+                gradient = gradient.clone()
+                gradient.view(-1)[0] = value
+                return gradient
+
+            next(net.parameters()).register_hook(spoil)
+            return net
+
+        train.build_model = built
+
+
+def file_limit(size: int) -> None:
+    """No file may grow beyond this, as when a quota is used up."""
+    # what is said goes through another process, which has no such limit
+    said = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    assert said.stdin is not None
+    os.dup2(said.stdin.fileno(), 1)
+    os.dup2(said.stdin.fileno(), 2)
+    said.stdin.close()
+
+    def last_words() -> None:
+        for descriptor in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        said.wait()
+
+    atexit.register(last_words)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def bad_worker(package: str, what: str, number: int) -> None:
+    """A loader worker that hangs, dies or raises when it reads the image of this number."""
+    data = import_module(f"{package}.data")
+    fetch = data.MyDataset.__getitems__
+
+    def bad(self: Any, numbers: Any) -> Any:
+        if number in numbers and "train" in str(self.folder):
+            if what == "hang":
+                time.sleep(3600)
+            if what == "die":
+                die()
+            raise OSError(5, "Input/output error")
+        return fetch(self, numbers)
+
+    data.MyDataset.__getitems__ = bad
+
+
+def kill_a_worker(after: float) -> None:
+    """Kills a loader worker this many seconds after the first one was started."""
+    from multiprocessing import process
+
+    def kill() -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            children = list(process._children)  # type: ignore[attr-defined]  # multiprocessing's own list
+            if children:
+                time.sleep(after)
+                with contextlib.suppress(OSError):
+                    os.kill(children[0].pid, signal.SIGKILL)
+                return
+            time.sleep(0.001)
+
+    threading.Thread(target=kill, daemon=True).start()
+
+
+def slow(package: str, seconds: float) -> None:
+    """Makes each step take longer, so that others have time to interfere."""
+    train = import_module(f"{package}.train")
+    train_step = train.train_step
+
+    def slower(*arguments: Any) -> Any:
+        time.sleep(seconds)
+        return train_step(*arguments)
+
+    train.train_step = slower
+
+
+def watch_for_code(log: str) -> None:
+    """Writes down whatever runs a program, imports a stranger or opens a connection."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("os.system", "socket.connect", "os.exec", "os.posix_spawn") or (
+            event == "subprocess.Popen" and arguments[0] != "git"
+        ):
+            os.write(descriptor, f"{event} {arguments!r}\n".encode())
+
+    sys.addaudithook(hook)
+
+
+def void(_: object) -> None:
+    """Takes a value that nobody needs."""

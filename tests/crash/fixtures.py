@@ -1,0 +1,83 @@
+"""What the reliability tests share: images, rendered projects with their servers, and a place for the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash import report
+from tests.crash.projects import Project, make, write_images
+
+# The projects that are put to the test, and the settings that make chance matter in them.
+ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "single": ({"logger": "none"}, []),
+    "rich": (
+        {"model": "vit", "ema": True, "clip": 1.0, "accumulate": 2, "precision": "bf16"},
+        ["--dropout", "0.1", "--dim", "16", "--depth", "1"],
+    ),
+    "sampler": (
+        {"task": "metric_learning", "losses": [{"name": "triplet", "weight": 1.0}], "optimizer": "sgd", "ema": True},
+        [],
+    ),
+    "workers": (
+        {"model": "vit", "logger": "none"},
+        ["--dropout", "0.1", "--dim", "16", "--depth", "1", "--cache-mb", "0"],
+    ),
+    "vit": ({"model": "vit", "logger": "none"}, ["--dropout", "0.1", "--dim", "16", "--depth", "1"]),
+    "ddp": (
+        {"distributed": "ddp", "logger": "none", "model": "vit", "ema": True, "accumulate": 2, "clip": 1.0},
+        ["--dropout", "0.1", "--dim", "16", "--depth", "1"],
+    ),
+    "fsdp": (
+        {"distributed": "fsdp", "logger": "none", "model": "vit", "ema": True, "accumulate": 2, "clip": 1.0},
+        ["--dropout", "0.1", "--dim", "16", "--depth", "1"],
+    ),
+    "ddp_plain": ({"distributed": "ddp", "logger": "none", "model": "vit"}, ["--dim", "16", "--depth", "1"]),
+    "fsdp_plain": ({"distributed": "fsdp", "logger": "none", "model": "vit"}, ["--dim", "16", "--depth", "1"]),
+    "vit_plain": ({"model": "vit", "logger": "none"}, ["--dim", "16", "--depth", "1"]),
+}
+Rendered = Callable[[str], Project]
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny data set."""
+    folder = tmp_path_factory.mktemp("crash") / "images"
+    write_images(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rendered]:
+    """`project(name)` renders a project of `ANSWERS` once, and keeps its server."""
+    made: dict[str, Project] = {}
+
+    def rendered(name: str) -> Project:
+        if name not in made:
+            answers, flags = ANSWERS[name]
+            made[name] = make(tmp_path_factory.mktemp(name), name, answers, images, flags)
+        return made[name]
+
+    yield rendered
+    for each in made.values():
+        each.close()
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A folder for runs."""
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """`figure(promise, what, reached, of)` writes a line of the table, if this is the nightly run."""
+
+    def note(promise: str, what: str, reached: int, of: int) -> None:
+        if "nightly" in request.keywords:
+            report.note(promise, what, reached, of)
+
+    return note

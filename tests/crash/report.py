@@ -1,0 +1,63 @@
+"""The table of figures, `docs/reliability.md`: each nightly test writes its line.
+
+python -m tests.crash.report        writes the table anew from the figures
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FIGURES = ROOT / "docs" / "reliability.json"
+TABLE = ROOT / "docs" / "reliability.md"
+HEAD = """# How reliable a generated project is
+
+Written by the tests themselves (`pytest -m nightly tests -k reliability`), which break rendered projects in every way
+below and compare what they come to with an undisturbed run: SHA-256 of weights, optimizer, moving average and random
+generators, where the run stands, every row of `metrics.jsonl`, and the list of images of every batch. Never a tolerance.
+
+| promise | what was tried | reached | of | on |
+|---|---|---|---|---|
+"""
+
+
+def fingerprint() -> str:
+    """What decides over the figures."""
+    return (
+        f"torch {version('torch')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} CPUs, 1 thread for each process"
+    )
+
+
+def note(promise: str, what: str, reached: int, of: int) -> None:
+    """Keeps one figure and writes the table."""
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    date = datetime.now(timezone.utc).date().isoformat()
+    figures[f"{promise}: {what}"] = {
+        "promise": promise,
+        "what": what,
+        "reached": reached,
+        "of": of,
+        "date": date,
+        "fingerprint": fingerprint(),
+    }
+    FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    write()
+
+
+def write() -> None:
+    """Writes the table."""
+    figures = json.loads(FIGURES.read_text()).values()
+    order = sorted(figures, key=lambda row: (int(row["promise"].split()[0].removeprefix("B")), row["what"]))
+    lines = [f"| {row['promise']} | {row['what']} | {row['reached']} | {row['of']} | {row['date']} |" for row in order]
+    made = "; ".join(sorted({row["fingerprint"] for row in figures}))
+    TABLE.write_text(HEAD + "\n".join(lines) + f"\n\nMade with: {made}.\n")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,129 @@
+"""Killed anywhere and started again, a run ends with the very bits of an undisturbed one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.crash.faults import POWER_CUTS
+from tests.crash.fixtures import Rendered
+from tests.crash.projects import Fault, Outcome, Project, outcome
+
+pytest_plugins = ["tests.crash.fixtures"]
+EPOCHS = ["--epochs", "4"]  # four checkpoints, of which one is purged
+KILLED = -signal.SIGKILL
+MODES = ["single", "rich", "sampler", "workers", "ddp", "fsdp"]
+
+
+def undisturbed(project: Project, work: Path, *flags: str) -> Outcome:
+    """What the run comes to when nobody disturbs it."""
+    assert project.run(work / "undisturbed", *flags).code == 0
+    return outcome(work / "undisturbed")
+
+
+def operations(project: Project, work: Path, *flags: str) -> list[str]:
+    """What the run does to the disk, one line each (of process 0, which alone writes)."""
+    log = work / "operations"
+    counting: Fault = ("count", {"folder": str(work / "counted" / "run"), "log": str(log)})
+    assert project.run(work / "counted", *flags, faults=[counting]).code == 0
+    return log.read_text().splitlines()
+
+
+def crash_everywhere(project: Project, work: Path, every: int = 1) -> int:
+    """Dies at every operation in turn, starts again, compares; returns the number of points."""
+    expected = undisturbed(project, work, *EPOCHS)
+    points = range(1, len(operations(project, work, *EPOCHS)) + 1, every)
+    for point in points:
+        here = work / str(point)
+        died = project.run(here, *EPOCHS, faults=[("die_at", {"folder": str(here / "run"), "operation": point})])
+        assert died.code == KILLED, died.said
+        again = project.run(here, *EPOCHS)
+        assert again.code == 0, again.said
+        assert expected.differs(outcome(here)) == [], f"died at operation {point}"
+    return len(points)
+
+
+def kill_at_random(project: Project, work: Path, runs: int, seed: int, *flags: str) -> int:
+    """Kills each run one to three times at a random moment; returns the number of kills that hit it alive."""
+    began = time.monotonic()
+    expected = undisturbed(project, work, *flags)
+    length = time.monotonic() - began
+    dice = random.Random(seed)
+    kills = 0
+    for number in range(runs):
+        here = work / str(number)
+        for _ in range(dice.randint(1, 3)):
+            started = project.start(here, *flags)
+            time.sleep(dice.uniform(0, length))
+            os.kill(dice.choice(started.pids), signal.SIGKILL)  # not yet waited for, so the number is still its own
+            kills += KILLED in started.wait().codes
+        again = project.run(here, *flags)
+        assert again.code == 0, again.said
+        assert expected.differs(outcome(here)) == [], f"run {number}"
+    return kills
+
+
+def test_dead_at_any_operation_on_the_disk_nothing_is_lost(project: Rendered, work: Path) -> None:
+    crash_everywhere(project("single"), work)
+
+
+@pytest.mark.parametrize("name", ["rich", "sampler"])
+def test_killed_at_random_nothing_is_lost(project: Rendered, work: Path, name: str) -> None:
+    kill_at_random(project(name), work, 3, 1, "--epochs", "6")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", MODES)
+def test_dead_at_any_operation_in_every_mode(
+    project: Rendered, work: Path, name: str, figure: Callable[..., None]
+) -> None:
+    points = crash_everywhere(project(name), work)
+
+    figure("B1 exact resume", f"{name}: dead at the n-th operation on the disk, every n", points, points)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "runs"), [("single", 100), *((name, 20) for name in MODES[1:])])
+def test_killed_at_random_in_every_mode(
+    project: Rendered, work: Path, name: str, runs: int, figure: Callable[..., None]
+) -> None:
+    kills = kill_at_random(project(name), work, runs, 2, "--epochs", "12")
+
+    figure("B1 exact resume", f"{name}: runs killed one to three times at random ({kills} kills)", runs, runs)
+
+
+def cut_power(project: Project, work: Path, every: int) -> int:
+    """Every state that a power cut may leave at every operation; returns how many there are."""
+    expected = undisturbed(project, work, *EPOCHS)
+    points = range(1, len(operations(project, work, *EPOCHS)) + 1, every)
+    states = 0
+    for point in points:
+        for kind in POWER_CUTS:
+            for undo in (False, True):
+                here = work / f"{point} {kind} {undo}"
+                where = {"folder": str(here / "run"), "operation": point, "kind": kind, "undo_renames": undo}
+                assert project.run(here, *EPOCHS, faults=[("power_cut_at", where)]).code == KILLED
+                again = project.run(here, *EPOCHS)
+                assert again.code == 0, f"{here.name}: {again.said}"
+                assert expected.differs(outcome(here)) == [], here.name
+                states += 1
+    return states
+
+
+def test_a_power_cut_is_like_a_kill(project: Rendered, work: Path) -> None:
+    cut_power(project("single"), work, 17)
+
+
+@pytest.mark.nightly
+def test_a_power_cut_at_any_operation_is_like_a_kill(
+    project: Rendered, work: Path, figure: Callable[..., None]
+) -> None:
+    states = cut_power(project("single"), work, 1)
+
+    figure("B3 power cut", "states of the disk: what was not made safe is lost or torn, renames undone", states, states)

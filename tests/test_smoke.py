@@ -1,0 +1,185 @@
+"""Smoke tests of the template find what is wrong with it, and miss no pair of answers."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaffold import pairs, paths
+from scaffold.errors import BadAnswer
+from scaffold.pairs import Row
+from scaffold.project import plain_copy
+from scaffold.questions import Form
+from scaffold.smoke import idle_choices
+from tests.conftest import Run
+
+PACKAGE = "template/project/{{ package_name }}"
+# Answers that forbid one another; all others go with everything.
+BOUND = ["task", "losses", "model", "weights", "weights_skip", "groups_from", "layer_groups"]
+
+
+@pytest.fixture(scope="module")
+def tried(form: Form) -> dict[str, list[Any]]:
+    return pairs.tried_values(form, pairs.facts(form.root)["values"])
+
+
+@pytest.fixture(scope="module")
+def rows(form: Form, tried: dict[str, list[Any]]) -> list[Row]:
+    return pairs.every_pair(form, tried)
+
+
+@pytest.fixture(autouse=True)
+def shared_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What mypy knows of torch, for all tests of a session."""
+    monkeypatch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "mypy"))
+
+
+def allowed(form: Form, tried: dict[str, list[Any]]) -> Iterator[dict[str, int]]:
+    """Every way to answer the questions that forbid one another, as far as it is allowed, found by trying all."""
+    for places in product(*(range(len(tried[name])) for name in BOUND)):
+        choices = dict(zip(BOUND, places, strict=True))
+        given = {name: tried[name][place] for name, place in choices.items()}
+        for name, needs in (("weights_skip", ("weights", "file")), ("layer_groups", ("groups_from", "own"))):
+            if given[needs[0]] != needs[1]:
+                if choices.pop(name):
+                    break  # not asked: once is enough
+                del given[name]
+        else:
+            try:
+                form.fill({name: value for name, value in given.items() if value is not None}, "p")
+            except BadAnswer:
+                continue
+            # questions with one answer, asked with some
+            asked = {"model_class": given["model"] == "own", "weights_file": given["weights"] == "file"}
+            yield choices | {name: 0 for name, due in asked.items() if due}
+
+
+def test_every_allowed_pair_of_answers_is_in_some_row(form: Form, tried: dict[str, list[Any]], rows: list[Row]) -> None:
+    counted = {
+        (one, choices[one], two, choices[two])
+        for choices in allowed(form, tried)
+        for one in choices
+        for two in choices
+        if one < two
+    }
+    bound = {name for pair in counted for name in (pair[0], pair[2])}
+    free = [name for name in tried if name not in bound]
+    held = {
+        (one, row.choices[one], two, row.choices[two])
+        for row in rows
+        for one in row.choices
+        for two in row.choices
+        if one < two
+    }
+
+    # among the questions that forbid one another, exactly what is allowed
+    assert {pair for pair in held if pair[0] in bound and pair[2] in bound} == counted
+    # and of the others everything, with everything that is ever allowed
+    values = {(name, place) for pair in counted for name, place in (pair[:2], pair[2:])}
+    values |= {(name, place) for name in free for place in range(len(tried[name]))}
+    missing = [
+        (one, two)
+        for one in values
+        for two in values
+        if one[0] < two[0] and (one[0] in free or two[0] in free) and (*one, *two) not in held
+    ]
+    assert missing == []
+
+
+def test_the_rows_are_few_and_answer_everything(form: Form, rows: list[Row]) -> None:
+    assert len(rows) <= 60
+    for row in rows:
+        assert form.recorded(form.fill(row.answers, "p")) == row.answers
+
+
+def test_a_preset_is_rendered_checked_and_trained(scaffold: Run) -> None:
+    result = scaffold("smoke", "--preset", "digits")
+
+    assert result.code == 0, result.out
+    assert "all 1 projects are fine" in result.out
+    assert result.out.splitlines()[1].split()[1:10] == ["ok"] * 9
+
+
+# A fault in the template, and the stage that finds it.
+FAULTS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "ruff": (f"{PACKAGE}/seed.py.jinja", lambda text: text.replace("import random\n", "import random\nimport sys\n")),
+    "format": (f"{PACKAGE}/curves.py.jinja", lambda text: text + "\n\n\nx=1\n"),
+    "parse": (f"{PACKAGE}/README.txt.jinja", lambda text: "{{ '{%' }} if left %}\n"),
+    "types": (f"{PACKAGE}/__init__.py.jinja", lambda text: text + '\nNUMBER: int = "one"\n'),
+    "dead": (f"{PACKAGE}/island.py.jinja", lambda text: '"""Nobody comes here."""\n'),
+    "traces": (f"{PACKAGE}/errors.py.jinja", lambda text: text + "\n# like the nesterov of SGD\n"),
+    "train": ("template/parts/optimizer/adamw.py", lambda text: text.replace("lr=opt.lr", "lr=opt.rate")),
+}
+
+
+def test_every_stage_finds_its_fault(scaffold: Run, tmp_path: Path) -> None:
+    template = plain_copy(paths.template_root(), tmp_path / "template")
+    for name, change in FAULTS.values():
+        path = template / name
+        path.write_text(change(path.read_text() if path.exists() else ""))
+
+    result = scaffold("smoke", "--preset", "digits", "--template", str(template))
+
+    assert result.code == 1
+    for stage in FAULTS:
+        assert f"{stage} failed   scaffold new trial-01 --yes" in result.out, stage
+    assert "island.py: no module imports it" in result.out
+    assert "'nesterov' belongs to optimizer sgd" in result.out
+
+
+def test_a_choice_without_a_part_is_found(scaffold: Run, tmp_path: Path) -> None:
+    template = plain_copy(paths.template_root(), tmp_path / "template")
+    (template / "template/parts/optimizer/adamw.py").unlink()
+
+    result = scaffold("smoke", "--preset", "digits", "--template", str(template))
+
+    assert result.code == 1
+    assert "render failed" in result.out
+    assert "adamw" in result.out
+
+
+def test_a_question_that_changes_nothing_is_found(tmp_path: Path) -> None:
+    shutil.copytree(paths.template_root() / "template" / "macros", tmp_path / "template" / "macros")
+    project = tmp_path / "template" / "project"
+    project.mkdir()
+    (project / "a.txt.jinja").write_text("{{ colour }}{{ 1 if shape == 'round' else 2 }}\n")
+    (tmp_path / "copier.yml").write_text(
+        "_subdirectory: template/project\n"
+        "_templates_suffix: .jinja\n"
+        "colour: {type: str, choices: [red, blue], default: red}\n"
+        "shape: {type: str, choices: [round, flat, square], default: round}\n"
+        "mood: {type: bool, default: true}\n"
+    )
+    form = Form(tmp_path)
+
+    found = idle_choices(tmp_path, form, pairs.tried_values(form, {}), jobs=1)
+
+    assert found == [
+        "shape: 'flat' gives the same project as 'square'",
+        "mood: False gives the same project as True",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--pairs", "--preset", "digits"], "--pairs makes its own answers"),
+        (["--template", "nowhere"], "holds no template"),
+        (["--preset", "digit"], "did you mean 'digits'?"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused(scaffold: Run, words: list[str], sentence: str) -> None:
+    result = scaffold("smoke", *words)
+
+    assert result.code == 2
+    assert sentence in result.err
+
+
+@pytest.mark.nightly
+def test_all_projects_of_the_pairs_train(scaffold: Run) -> None:
+    result = scaffold("smoke", "--train", "100")
+
+    assert result.code == 0, result.out

@@ -1,0 +1,357 @@
+"""Updates: the newest template with the user's edits, nothing lost, and a sentence for everything that cannot be."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, tree
+from tests.updating import SEED, History, answers_of, append, commit, git, history, move, own_answers, remove, replace
+
+__all__ = ["history"]  # a fixture
+
+
+def new_version(history: History) -> str:
+    """A version that changes, adds, moves and removes files."""
+    return history.release(
+        append(SEED, "\n\nVALUE = 1\n"),
+        append("template/project/docs/notes.md", "Notes\n"),
+        move("template/project/tests/test_data.py.jinja", "template/project/tests/test_images.py.jinja"),
+        remove("template/project/tests/test_schedule.py.jinja"),
+        news="- seed.py has a value\n- Notes",
+    )
+
+
+@pytest.fixture
+def project(history: History, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of the first version, to work in."""
+    made = history.make(here / "p", "v1.0.0")
+    monkeypatch.chdir(made)
+    return made
+
+
+# WHAT AN UPDATE BRINGS
+
+
+def test_an_unedited_project_becomes_a_new_one_of_the_newest_version(
+    scaffold: Run, history: History, project: Path, tmp_path: Path
+) -> None:
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert tree(project) == history.fresh(tmp_path / "fresh", "v2.0.0", own_answers(project))
+    assert git(project, "status", "--porcelain") == ""
+    assert git(project, "log", "--format=%s").splitlines()[0] == "Update the template from v1.0.0 to v2.0.0"
+
+
+def test_a_second_update_has_nothing_to_do(scaffold: Run, history: History, project: Path) -> None:
+    new_version(history)
+    scaffold("update")
+    before = git(project, "rev-parse", "HEAD")
+
+    result = scaffold("update")
+
+    assert result.code == 0
+    assert "nothing newer" in result.err
+    assert git(project, "rev-parse", "HEAD") == before
+
+
+def test_two_steps_are_as_good_as_one(scaffold: Run, history: History, project: Path) -> None:
+    new_version(history)
+    history.release(append(SEED, "OTHER = 2\n"))
+
+    scaffold("update", "--to", "2.0.0")
+    assert answers_of(project)["_commit"] == "v2.0.0"
+    scaffold("update")
+    by_steps = tree(project)
+    git(project, "reset", "--quiet", "--hard", "HEAD~2")
+    scaffold("update")
+
+    assert tree(project) == by_steps
+    assert answers_of(project)["_commit"] == "v3.0.0"
+
+
+def test_an_update_says_what_is_new_and_which_files_change(scaffold: Run, history: History, project: Path) -> None:
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert "v1.0.0 -> v2.0.0\n  - seed.py has a value\n  - Notes\n" in result.out
+    assert "docs/notes.md" in result.err
+    assert "+3 -0" in result.err
+
+
+@pytest.mark.parametrize("flag", ["--check", "--diff"])
+def test_a_look_changes_nothing(scaffold: Run, history: History, project: Path, flag: str) -> None:
+    new_version(history)
+    append("README.md", "not committed\n")(project)
+    before, head = tree(project), git(project, "rev-parse", "HEAD")
+
+    result = scaffold("update", flag)
+
+    assert result.code == 0, result.err
+    assert ("+VALUE = 1" in result.out) == (flag == "--diff")
+    assert "seed.py has a value" in result.out
+    assert tree(project) == before
+    assert git(project, "rev-parse", "HEAD") == head
+    assert git(project, "worktree", "list").count("\n") == 1
+
+
+def test_a_project_in_a_folder_of_a_repository_is_updated_there(
+    scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    history.make(here / "all" / "inner" / "p", "v1.0.0")
+    shutil.rmtree(here / "all" / "inner" / "p" / ".git")
+    append("README.md", "Everything\n")(here / "all")
+    git(here / "all", "init", "--quiet")
+    commit(here / "all")
+    append("README.md", "of mine, not committed\n")(here / "all")
+    new_version(history)
+    monkeypatch.chdir(here / "all" / "inner" / "p" / "tests")
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    project = here / "all" / "inner" / "p"
+    assert tree(project) == history.fresh(tmp_path / "fresh", "v2.0.0", own_answers(project))
+    assert (here / "all" / "README.md").read_text() == "Everything\nof mine, not committed\n"
+
+
+# EDITS ARE KEPT
+
+
+def test_edits_are_kept(scaffold: Run, history: History, project: Path) -> None:
+    replace("p/seed.py", "import random\n", "import random  # mine\n")(project)
+    append("p/mine.py", "MINE = 1\n")(project)
+    (project / "p" / "digits.npz").write_bytes(b"\0mine")
+    (project / "photo.png").write_bytes(b"\x89PNG\0\xff")
+    (project / "README.md").chmod(0o755)
+    move("tests/test_data.py", "tests/test_my_data.py")(project)
+    remove("p/curves.py")(project)
+    commit(project)
+    history.release(
+        append(SEED, "\n\nVALUE = 1\n"), append("template/project/tests/test_data.py.jinja", "\nMORE = 1\n")
+    )
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert "import random  # mine\n" in (project / "p" / "seed.py").read_text()
+    assert "VALUE = 1\n" in (project / "p" / "seed.py").read_text()
+    assert (project / "p" / "mine.py").read_text() == "MINE = 1\n"
+    assert (project / "p" / "digits.npz").read_bytes() == b"\0mine"
+    assert (project / "photo.png").read_bytes() == b"\x89PNG\0\xff"
+    assert os.access(project / "README.md", os.X_OK)
+    assert "MORE = 1\n" in (project / "tests" / "test_my_data.py").read_text()
+    assert not (project / "tests" / "test_data.py").exists()
+    assert not (project / "p" / "curves.py").exists()
+
+
+def test_a_file_that_the_user_deleted_stays_away_and_is_named(scaffold: Run, history: History, project: Path) -> None:
+    remove("p/seed.py")(project)
+    commit(project)
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert not (project / "p" / "seed.py").exists()
+    assert "note: p/seed.py has changed in the template; you had deleted it" in result.err
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (remove("template/project/tests/test_schedule.py.jinja"), "tests/test_schedule.py goes away"),
+        (
+            move(
+                "template/project/tests/test_schedule.py.jinja",
+                "template/project/tests/{% if ema %}t.py{% endif %}.jinja",
+            ),
+            "tests/test_schedule.py goes away",
+        ),
+    ],
+    ids=["deleted", "switched off"],
+)
+def test_an_edited_file_that_the_template_gives_up_is_kept_beside(
+    scaffold: Run, history: History, project: Path, edit: object, said: str
+) -> None:
+    append("tests/test_schedule.py", "\nMINE = 1\n")(project)
+    commit(project)
+    mine = (project / "tests" / "test_schedule.py").read_bytes()
+    assert callable(edit)
+    history.release(edit)
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert f"note: {said}, and you had edited it; yours is kept as tests/test_schedule.py.kept" in result.err
+    assert (project / "tests" / "test_schedule.py.kept").read_bytes() == mine
+    assert not (project / "tests" / "test_schedule.py").exists()
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_edits_follow_a_file_that_the_template_renames(scaffold: Run, history: History, project: Path) -> None:
+    append("tests/test_data.py", "\nMINE = 1\n")(project)
+    commit(project)
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert "MINE = 1\n" in (project / "tests" / "test_images.py").read_text()
+
+
+def test_a_conflict_is_named_by_file_and_line_and_can_be_given_up(
+    scaffold: Run, history: History, project: Path
+) -> None:
+    append("p/seed.py", "\nVALUE = 'mine'\n")(project)
+    commit(project)
+    before, head = tree(project), git(project, "rev-parse", "HEAD")
+    new_version(history)
+
+    result = scaffold("update")
+
+    lines = (project / "p" / "seed.py").read_text().splitlines()
+    place = lines.index("<<<<<<< yours") + 1
+    assert result.code == 3
+    assert "error: 1 conflict, between <<<<<<< yours and >>>>>>> template v2.0.0" in result.err
+    assert f"   at: p/seed.py:{place}\n" in result.err
+    assert "VALUE = 'mine'" in lines
+    assert "VALUE = 1" in lines
+    assert git(project, "diff", "--name-only", "--diff-filter=U").split() == ["p/seed.py"]
+    assert git(project, "rev-parse", "HEAD") == head
+    assert "an earlier update is not finished: p/seed.py has conflicts" in scaffold("update").err
+
+    assert "give up    git reset --hard" in result.err
+    git(project, "reset", "--quiet", "--hard")
+    assert tree(project) == before
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_a_conflict_can_be_finished(scaffold: Run, history: History, project: Path) -> None:
+    append("p/seed.py", "\nVALUE = 'mine'\n")(project)
+    commit(project)
+    new_version(history)
+    scaffold("update")
+
+    (project / "p" / "seed.py").write_text("VALUE = 'both'\n")
+    commit(project)
+
+    assert "nothing newer" in scaffold("update").err
+    assert (project / "docs" / "notes.md").is_file()
+
+
+def test_a_file_that_both_added_is_a_conflict_with_both_in_it(scaffold: Run, history: History, project: Path) -> None:
+    append("docs/notes.md", "My notes\n")(project)
+    commit(project)
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert {"My notes", "Notes"} <= set((project / "docs" / "notes.md").read_text().splitlines())
+
+
+def test_an_ignored_file_of_the_user_is_not_written_over(scaffold: Run, history: History, project: Path) -> None:
+    append(".gitignore", "docs/\n")(project)
+    commit(project)
+    append("docs/notes.md", "secret\n")(project)
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert "docs/notes.md comes with the template, and you have a file of that name that git ignores" in result.err
+    assert (project / "docs" / "notes.md").read_text() == "secret\n"
+    assert git(project, "status", "--porcelain") == ""
+
+
+# WHAT IS REFUSED
+
+
+@pytest.mark.parametrize("edit", [append("README.md", "mine\n"), append("notes.txt", "mine\n")], ids=["edit", "file"])
+def test_a_tree_with_changes_is_refused_with_what_to_type(
+    scaffold: Run, history: History, project: Path, edit: object
+) -> None:
+    new_version(history)
+    assert callable(edit)
+    edit(project)
+    before = tree(project)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert 'git add -A && git commit -m "Before the update"' in result.err
+    assert "git stash --include-untracked" in result.err
+    assert tree(project) == before
+
+
+def test_a_project_without_a_commit_is_refused(scaffold: Run, history: History, project: Path) -> None:
+    shutil.rmtree(project / ".git")
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert "git init && git add -A && git commit" in result.err
+
+
+def test_without_git_it_says_so(
+    scaffold: Run, history: History, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    result = scaffold("update")
+
+    assert result.code == 4
+    assert "git was not found" in result.err
+
+
+def test_a_folder_that_is_no_project_is_named(scaffold: Run, history: History, here: Path) -> None:
+    result = scaffold("update")
+
+    assert result.code == 2
+    assert "is in no project of torch-scaffold" in result.err
+
+
+def test_there_is_no_way_back_to_an_older_version(scaffold: Run, history: History, project: Path) -> None:
+    new_version(history)
+    scaffold("update")
+
+    assert "v1.0.0 is older" in scaffold("update", "--to", "1.0.0").err
+    assert "there is   v1.0.0, v2.0.0" in scaffold("update", "--to", "7").err
+
+
+def test_an_identity_that_git_lacks_is_asked_for(
+    scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_version(history)
+    before = tree(project)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert 'git config --global user.name "Your Name"' in result.err
+    assert tree(project) == before
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("True", 0), ("False", 1)])
+def test_quick_tests_run_afterwards_when_asked(
+    scaffold: Run, history: History, project: Path, outcome: str, code: int
+) -> None:
+    shutil.rmtree(project / "tests")
+    append("tests/test_mine.py", f"import pytest\n\n\n@pytest.mark.quick\ndef test_it():\n    assert {outcome}\n")(
+        project
+    )
+    commit(project)
+    history.release(append(SEED, "\n\nVALUE = 1\n"))
+
+    result = scaffold("update", "--test")
+
+    assert result.code == code, result.err
+    assert ("the update is done, and the quick tests of the project fail" in result.err) == (code == 1)
+    assert answers_of(project)["_commit"] == "v2.0.0"

@@ -1,0 +1,156 @@
+"""What tests of updates share: throwaway histories made from the real template, and projects made from them."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scaffold import pairs, paths
+from scaffold.project import plain_copy, render
+from scaffold.questions import Form
+from tests.conftest import ROOT, tree
+
+SEED = "template/project/{{ package_name }}/seed.py.jinja"
+TRAIN = "template/project/{{ package_name }}/train.py.jinja"
+BUNDLE = ROOT / "scaffold" / "template.bundle"
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git answers in a folder."""
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def commit(folder: Path, message: str = "Edit") -> None:
+    """Commit everything in a folder."""
+    git(folder, "add", "--all", "--force")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
+
+
+class History:
+    """A repository with versions of a template."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.versions: list[str] = []
+        folder.mkdir(parents=True)
+        git(folder, "init", "--quiet", "--initial-branch=main")
+
+    def release(self, *edits: Callable[[Path], object], news: str = "- Something new") -> str:
+        """Tag a version, the real template at first, then the last one with some edits."""
+        if not self.versions:
+            plain_copy(paths.template_root(), self.folder)
+        for edit in edits:
+            edit(self.folder)
+        version = f"v{len(self.versions) + 1}.0.0"
+        commit(self.folder, version)
+        git(self.folder, "tag", "--annotate", "--message", f"{version}\n\n{news}", version)
+        self.versions.append(version)
+        return version
+
+    def template(self, version: str, folder: Path) -> Path:
+        """The plain files of a version."""
+        folder.mkdir(parents=True)
+        archive = subprocess.run(["git", "archive", version], cwd=self.folder, check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x"], cwd=folder, input=archive, check=True)
+        return folder
+
+    def make(self, project: Path, version: str, answers: Mapping[str, Any] | None = None) -> Path:
+        """A project of a version, with its first commit."""
+        with tempfile.TemporaryDirectory() as folder:
+            template = self.template(version, Path(folder) / "template")
+            render(answers or {}, project, template, {"_src_path": str(self.folder), "_commit": version})
+        git(project, "init", "--quiet", "--initial-branch=main")
+        commit(project, "Start")
+        return project
+
+    def fresh(self, folder: Path, version: str, answers: Mapping[str, Any]) -> dict[str, bytes]:
+        """The files of a project generated anew."""
+        template = self.template(version, folder / "template")
+        render(answers, folder / "project", template, {"_src_path": str(self.folder), "_commit": version})
+        return tree(folder / "project")
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
+    """A history with one version, the real template, at the address that this torch-scaffold is told to use."""
+    found = History(tmp_path / "history")
+    found.release()
+    monkeypatch.setenv("SCAFFOLD_TEMPLATE_URL", str(found.folder))
+    monkeypatch.setenv("SCAFFOLD_TEMPLATE_REF", "v1.0.0")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return found
+
+
+def answers_of(project: Path) -> dict[str, Any]:
+    """The answers that a project records, with its origin."""
+    content = yaml.safe_load((project / ".copier-answers.yml").read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def own_answers(project: Path) -> dict[str, Any]:
+    """The answers that a project records, without its origin."""
+    return {name: value for name, value in answers_of(project).items() if not name.startswith("_")}
+
+
+def replace(name: str, before: str, after: str) -> Callable[[Path], None]:
+    """An edit: other text in a file, which must have the text before."""
+
+    def edit(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert before in text, f"{name} has no {before!r}"
+        (folder / name).write_text(text.replace(before, after, 1))
+
+    return edit
+
+
+def append(name: str, text: str) -> Callable[[Path], None]:
+    """An edit: more text at the end of a file, which comes to be if it must."""
+
+    def edit(folder: Path) -> None:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with (folder / name).open("a") as file:
+            file.write(text)
+
+    return edit
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    """An edit: a file less."""
+    return lambda folder: (folder / name).unlink()
+
+
+def move(name: str, to: str) -> Callable[[Path], None]:
+    """An edit: a file under another name."""
+
+    def edit(folder: Path) -> None:
+        shutil.move(folder / name, folder / to)
+
+    return edit
+
+
+def answer_sets(template: Path) -> list[dict[str, Any]]:
+    """Every preset that a template takes, and rows that between them have every value of every question of it."""
+    form = Form(template)
+    presets = [yaml.safe_load(path.read_text()) for path in paths.presets().values()]
+    rows = pairs.every_pair(form, pairs.tried_values(form, pairs.facts(template)["values"]))
+    return [*(preset for preset in presets if preset.keys() <= form.questions.keys()), *(row.answers for row in rows)]
+
+
+def copier(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Plain Copier, as anybody has it."""
+    return subprocess.run(
+        [sys.executable, "-m", "copier", *words],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -272,6 +272,10 @@ def hostile_trees() -> dict[str, Callable[[Path], object]]:
 
         return put
 
+    def sparse(path: Path) -> None:
+        with path.open("wb") as file:
+            file.truncate(1 << 30)
+
     facts = {"size": 9, "sha256": "0" * 64}
     return {
         "FIFO for the manifest": instead("MANIFEST.json", os.mkfifo),
@@ -279,7 +283,7 @@ def hostile_trees() -> dict[str, Callable[[Path], object]]:
         "link to a device": instead("model.pt", lambda path: path.symlink_to("/dev/zero")),
         "link to a file": instead("model.pt", lambda path: path.symlink_to("/etc/hostname")),
         "folder for the weights": instead("model.pt", os.mkdir),
-        "manifest of a gigabyte": instead("MANIFEST.json", lambda path: (path.touch(), os.truncate(path, 1 << 30))),
+        "manifest of a gigabyte": instead("MANIFEST.json", sparse),
         "deep JSON": instead("MANIFEST.json", lambda path: path.write_text("[" * 100_000)),
         "manifest that is a list": instead("MANIFEST.json", lambda path: path.write_text("[]")),
         "way out": manifest(lambda content: content["files"].update({"../../options.json": facts})),

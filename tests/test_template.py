@@ -67,7 +67,7 @@ def test_every_choice_has_its_part_and_every_part_its_choice() -> None:
         if folder.name in FOLLOWS and folder.name not in ("metrics", "predict"):
             continue
         question = questions[FOLLOWS.get(folder.name, folder.name)]
-        values = {loss for loss in Form(ROOT).loss_choices} if question.name == "losses" else {*question.values}
+        values = set(Form(ROOT).loss_choices) if question.name == "losses" else {*question.values}
         assert found == values - WITHOUT.get(question.name, set()), folder.name
 
 

@@ -347,7 +347,8 @@ def test_an_update_that_is_killed_at_a_random_moment_has_changed_nothing_or_all(
 def test_it_takes_no_longer_than_plain_copier_and_half_as_much(history: History, tmp_path: Path) -> None:
     base = history.make(tmp_path / "base" / "p", "v1.0.0")
     history.release(append(SEED, "\n\nVALUE = 1\n"))
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for number in range(7):
         for times, by in ((ours, "scaffold"), (theirs, "copier")):
             project = tmp_path / f"{by}-{number}"

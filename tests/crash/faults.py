@@ -44,7 +44,7 @@ class Disk:
             elif path in self.safe:
                 self.safe[path] = os.path.getsize(path)
 
-        os.fsync = counted
+        vars(os)["fsync"] = counted
         sys.addaudithook(self.hook)
 
     def ours(self, path: Any) -> bool:
@@ -162,12 +162,12 @@ def record(package: str, log: str) -> None:
             place += 1
             yield batch
 
-    train.batches = recorded
+    vars(train)["batches"] = recorded
 
 
 def no_picture(package: str) -> None:
     """Leaves out the picture at the end, which takes longer than these runs."""
-    import_module(f"{package}.train").draw = lambda folder: folder  # type: ignore[attr-defined]
+    vars(import_module(f"{package}.train"))["draw"] = lambda folder: folder
 
 
 def signal_in(
@@ -203,7 +203,7 @@ def signal_in(
                 next(net.parameters()).register_hook(now)
             return net
 
-        train.build_model = built
+        vars(train)["build_model"] = built
     elif where == "evaluation":
         data = import_module(f"{package}.evaluate")
         batches = data.batches
@@ -213,7 +213,7 @@ def signal_in(
                 now()
                 yield batch
 
-        data.batches = in_the_middle
+        vars(data)["batches"] = in_the_middle
     elif where == "worker start":
         start = torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__init__
 
@@ -242,7 +242,7 @@ def poison(package: str, where: str, step: int, value: float, only_rank: int | N
             images[0, 0, 0, 0] = value
         return train_step(model, optimizer, images, *rest)
 
-    train.train_step = counted
+    vars(train)["train_step"] = counted
     if where == "loss":
         criterion = steps.criterion
 
@@ -252,7 +252,7 @@ def poison(package: str, where: str, step: int, value: float, only_rank: int | N
                 terms["loss"] = terms["loss"] * value
             return terms
 
-        steps.criterion = spoilt
+        vars(steps)["criterion"] = spoilt
     elif where == "gradient":
         build = train.build_model
 
@@ -269,7 +269,7 @@ def poison(package: str, where: str, step: int, value: float, only_rank: int | N
             next(net.parameters()).register_hook(spoil)
             return net
 
-        train.build_model = built
+        vars(train)["build_model"] = built
 
 
 def file_limit(size: int) -> None:
@@ -335,7 +335,7 @@ def slow(package: str, seconds: float) -> None:
         time.sleep(seconds)
         return train_step(*arguments)
 
-    train.train_step = slower
+    vars(train)["train_step"] = slower
 
 
 def watch_for_code(log: str) -> None:

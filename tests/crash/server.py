@@ -44,7 +44,7 @@ def main() -> None:
         if request["do"] == "wait":
             print(json.dumps(wait(request["pids"])), flush=True)
             continue
-        pids = []
+        pids: list[int] = []
         port = free_port()
         for rank in range(request["ranks"]):
             pid = os.fork()

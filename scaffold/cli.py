@@ -159,6 +159,10 @@ def program() -> None:
     """Answer a few questions, own a PyTorch training project."""
     from scaffold.origin import place_bundle
 
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise BadAnswer("the folder you are in is gone", help='one that is there   cd "$HOME"') from None
     place_bundle()
 
 
@@ -227,7 +231,7 @@ def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], s
     """Have the conversation, where there is somebody to have it with."""
     from scaffold import answers as sources
 
-    if settings.get("no_input") or os.environ.get("CI") or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not has_somebody():
         missing = [form.questions[name].flag for name in sources.missing(form, given, target)]
         where = target or "my-project"
         raise BadAnswer(
@@ -386,7 +390,8 @@ def change(show_diff: bool, trust: str, yes: bool, **flags: Any) -> None:
     from scaffold import update as updates
 
     with updates.opened(Path.cwd(), trust=trust, must_be_clean=not show_diff) as work:
-        merged = updates.change(work, flags)
+        named = any(value not in (None, ()) for value in flags.values())
+        merged = updates.change(work, flags) if named else ask_again(work)
         if merged.is_nothing:
             show("The project has these answers already.")
             return
@@ -427,16 +432,38 @@ def check(python: str, as_json: bool) -> None:
     click.get_current_context().exit(1 if problems else 0)
 
 
+def ask_again(work: "Work") -> "Merged":
+    """What a project becomes by the answers of a conversation in which each is proposed as it is."""
+    from scaffold import update as updates
+    from scaffold.questions import Form
+
+    if not has_somebody():
+        raise BadAnswer(
+            "no terminal to ask questions in, and no flag says what to change",
+            help="for example   scaffold change --scheduler step",
+        )
+    from scaffold.screen import look
+    from scaffold.wizard import reconsider
+
+    form = Form(work.template)
+    screen = look(colour=use_colour(), plain=bool(settings.get("plain")))
+    answers = reconsider(form, screen, updates.standing(form, work.recorded.answers))
+    return updates.change_to(work, answers, [question.name for question in form.questions.values()])
+
+
+def has_somebody() -> bool:
+    """Whether there is a person to ask."""
+    unwanted = settings.get("no_input") or os.environ.get("CI")
+    return not unwanted and sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def apply(work: "Work", merged: "Merged", *, yes: bool) -> None:
     """Say what would change, ask where there is somebody to ask, and do it."""
     from scaffold import update as updates
 
     for line in updates.summary(merged):
         show(line)
-    asking = (
-        not (yes or settings.get("no_input") or os.environ.get("CI")) and sys.stdin.isatty() and sys.stderr.isatty()
-    )
-    while asking:
+    while has_somebody() and not yes:
         answer = click.prompt("Apply? (Y/n/d=diff)", default="y", show_default=False, err=True).strip().lower()
         if answer == "d":
             click.echo(updates.diff(work, merged, colour=use_colour()), color=True)

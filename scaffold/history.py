@@ -11,7 +11,8 @@ from scaffold.origin import BUNDLE, packaged_bundle
 
 # What a version can look like in an answers file: a release, what `git describe` says, or a commit.
 VERSION = re.compile(r"v?\d+(\.\d+)*(-\d+-g[0-9a-f]{4,40})?|[0-9a-f]{7,40}")
-_RELEASE = re.compile(r"v?\d+(\.\d+)*")
+# A number alone is none: it may be a commit, whose short name has no letter once in twenty-seven times.
+_RELEASE = re.compile(r"v\d+(\.\d+)*|\d+(\.\d+)+")
 # Settings by which a template has code of its own run.
 _CODE = ("_tasks", "_migrations", "_jinja_extensions", "_envops.extensions")
 

@@ -60,7 +60,8 @@ def _of_checkout() -> Origin | None:
         return Origin(
             _record(address, None), ["the template has changes that are not committed: no version is recorded"]
         )
-    version = _git(root, "describe", "--tags", "--always")
+    # the whole name of a commit, because a short one may look like a number, which Copier takes for a version
+    version = _git(root, "describe", "--tags") or _git(root, "rev-parse", "HEAD")
     exact = _git(root, "describe", "--tags", "--exact-match", "--match", "v*")
     return Origin(
         _record(address, version),

@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,17 +177,25 @@ def change(work: Work, flags: Mapping[str, Any]) -> Merged:
             )
     known = {name: value for name, value in flags.items() if name in form.questions}
     said = gather(form, known, preset=None, answers_file=None)
-    given = _with_changes(form, work.recorded.answers, said)
-    answers = complete(form, given, str(work.recorded.answers["project_name"]))
-    names = [name for name in answers if answers[name] != work.recorded.answers.get(name)]
-    subject = "Change " + (
-        ", ".join(f"{name} to {_shown(answers[name])}" for name in names if name in said.values) or "nothing"
-    )
+    given = standing(form, work.recorded.answers)
+    if "model" in said.values:
+        given.forget("model_class")
+    if said.values.get("groups_from", "own") != "own":
+        given.forget("layer_groups")
+    given.values.update(said.values)
+    given.sources.update(said.sources)
+    return change_to(work, complete(form, given, str(work.recorded.answers["project_name"])), said.values)
+
+
+def change_to(work: Work, answers: Answers, said: Iterable[str]) -> Merged:
+    """The project with these answers to the same template, of which the user named some."""
+    names = [name for name in answers if answers[name] != work.recorded.answers.get(name) and name in said]
+    subject = "Change " + (", ".join(f"{name} to {_shown(answers[name])}" for name in names) or "nothing")
     return _merge(work, work.template, answers, work.recorded.version, subject, [])
 
 
-def _with_changes(form: Form, before: Answers, said: Given) -> Given:
-    """The answers as given: those of the project that were no mere defaults, and over them what is said now."""
+def standing(form: Form, before: Answers) -> Given:
+    """The answers of a project that were no mere defaults of the others."""
     given = Given()
     context: Answers = {"_folder_name": before["project_name"]}
     for question in form.questions.values():
@@ -197,12 +205,6 @@ def _with_changes(form: Form, before: Answers, said: Given) -> Given:
         # a name that is given up would rename the package under the user's own imports
         if name in before and (before[name] != default or name in ("project_name", "package_name")):
             given.values[name], given.sources[name] = before[name], recorded.NAME
-    if "model" in said.values:
-        given.forget("model_class")
-    if said.values.get("groups_from", "own") != "own":
-        given.forget("layer_groups")
-    given.values.update(said.values)
-    given.sources.update(said.sources)
     return given
 
 

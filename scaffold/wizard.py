@@ -80,6 +80,19 @@ def converse(form: Form, screen: Screen, given: Given, target: str | None) -> tu
             return done
 
 
+def reconsider(form: Form, screen: Screen, before: Given) -> dict[str, Any]:
+    """Every answer of a project asked again, with those it has proposed; its names stay."""
+    prompts = import_module("scaffold.plain" if screen.plain else "scaffold.prompts")
+    names = ("project_name", "package_name")
+    kept = Given({name: before.values[name] for name in names}, {name: before.sources[name] for name in names})
+    talk = Talk(form, screen, prompts, kept, str(before.values["project_name"]), before=dict(before.values))
+    screen.say("enter keeps an answer · nothing is changed until you say so · ctrl-c cancels")
+    screen.say()
+    while not _ask_all(talk):
+        pass
+    return form.recorded(form.fill(talk.values, talk.name))
+
+
 def free_name() -> str:
     """A name for a project whose folder does not exist yet."""
     number = 1
@@ -283,8 +296,8 @@ def _ask_losses(talk: Talk, question: Question, context: Mapping[str, Any]) -> A
 def _ask_groups(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any:
     """The groups as one line, with the table of what it means below."""
     model_name, model, has_head = talk.form.model_of(context)
-    default = talk.before.get(question.name)
-    if default:
+    default = _default(talk, question, context)
+    if default == talk.before.get(question.name):
         line = " ".join(layers.write_groups(default, model_name, model, has_head))
     else:
         line = "rest=1" if model is None else "backbone=0.1 head=1" if has_head else "backbone=1"
@@ -429,7 +442,7 @@ def _label(question: Question) -> str:
 
 def _progress(talk: Talk, question: Question) -> str:
     try:
-        asked = talk.form.asked(talk.values, talk.name)
+        asked = [name for name in talk.form.asked(talk.values, talk.name) if name not in talk.given.values]
     except BadAnswer:  # while an answer is changed, another may not fit it: that is put right afterwards
         return ""
     if question.name not in asked:

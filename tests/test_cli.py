@@ -170,3 +170,12 @@ def test_no_terminal_is_a_sentence(here: Path) -> None:
     assert "error: no terminal to ask questions in, and these have no answer: --task, --loss, --weights" in done.stderr
     assert "scaffold new p --yes" in done.stderr
     assert list(here.iterdir()) == []
+
+
+def test_a_folder_that_is_gone_is_a_sentence(scaffold: Run, here: Path) -> None:
+    here.rmdir()
+
+    result = scaffold("list", "models")
+
+    assert result.code == 2
+    assert "error: the folder you are in is gone" in result.err

@@ -17,7 +17,7 @@ DOCS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 )
 DOCS += [ROOT / "template" / "project" / "README.md.jinja"]
 # Flags of other programs that the docs show.
-FOREIGN = {"--trust", "--vcs-ref", "--nproc-per-node", "--nnodes", "--max-restarts"}
+FOREIGN = {"--logdir", "--trust", "--vcs-ref", "--nproc-per-node", "--nnodes", "--max-restarts"}
 
 
 def code(document: Path) -> Iterator[str]:

@@ -120,3 +120,16 @@ def test_the_bundle_of_this_repository_holds_its_released_versions(tmp_path: Pat
     subprocess.run(["git", "bundle", "verify", "--quiet", str(bundle)], cwd=tmp_path, check=True)
     heads = git(tmp_path, "bundle", "list-heads", str(bundle))
     assert "refs/tags/v0.1.0" in heads
+
+
+def test_a_commit_whose_short_name_is_a_number_is_no_release(checkout: Path, tmp_path: Path) -> None:
+    for number in range(1000):
+        commit(checkout, f"Try {number}")
+        name = git(checkout, "rev-parse", "HEAD").strip()
+        if name[:7].isdecimal():
+            break
+
+    history = open_history(str(checkout), name[:7], tmp_path / "clone")
+
+    assert history.commit(name[:7]) == name
+    assert history.newest(name[:7]) == name[:7]

@@ -12,7 +12,11 @@ import pexpect
 import pytest
 import yaml
 
-from tests.conftest import tree
+from scaffold.questions import Form
+from tests.conftest import Run, tree
+from tests.updating import History, history
+
+__all__ = ["history"]  # a fixture
 
 UP, DOWN, BACK, CLEAR, ENTER, CTRL_C = "\x1b[A", "\x1b[B", "\x1b[Z", "\x15", "\r", "\x03"
 # what the program asks the terminal, and what a terminal answers: where the cursor is
@@ -21,13 +25,13 @@ Start = Callable[..., "Terminal"]
 
 
 class Terminal:
-    """A pseudo-terminal with `scaffold new` in it."""
+    """A pseudo-terminal with a command in it."""
 
     def __init__(self, words: list[str], columns: int, environment: dict[str, str]) -> None:
         inherited = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "LC_ALL")}
         self.child: pexpect.spawn[str] = pexpect.spawn(
             sys.executable,
-            ["-m", "scaffold", "new", *words],
+            ["-m", "scaffold", *words],
             dimensions=(40, columns),
             env={**inherited, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
             encoding="utf-8",
@@ -64,11 +68,11 @@ class Terminal:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """`scaffold new WORDS...` in a terminal."""
+    """`scaffold new WORDS...`, or another command, in a terminal."""
     begun: list[Terminal] = []
 
-    def run(*words: str, columns: int = 100, **environment: str) -> Terminal:
-        begun.append(Terminal(list(words), columns, environment))
+    def run(*words: str, command: str = "new", columns: int = 100, **environment: str) -> Terminal:
+        begun.append(Terminal([command, *words], columns, environment))
         return begun[-1]
 
     yield run
@@ -367,3 +371,33 @@ def test_nothing_slow_is_loaded_before_the_first_question() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.stderr.strip() == "[]"
+
+
+def test_a_change_without_flags_asks_again_and_proposes_what_is(
+    start: Start, form: Form, history: History, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"model": "resnet18", "groups_from": "own", "layer_groups": "backbone=0.25 head=1", "lr": 0.125}
+    project = history.make(here / "p", "v1.0.0", form.recorded(form.fill({**given, "project_name": "p"}, "p")))
+    monkeypatch.chdir(project)
+    before = recorded(project)
+
+    terminal = start(command="change")
+    for question in ALL[1:]:
+        terminal.answer(question, *([DOWN] if question == "Which optimizer" else []), ENTER)
+        if question == "How fast should the layers learn":
+            terminal.answer("backbone=0.25 head=1", ENTER)
+    terminal.answer("Apply? (Y/n/d=diff)", ENTER)
+
+    assert terminal.end() == 0, terminal.shown
+    assert recorded(project) == {**before, "optimizer": "sgd"}
+
+
+def test_a_change_without_flags_needs_somebody_to_ask(
+    scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(history.make(here / "p", "v1.0.0"))
+
+    result = scaffold("change", "--no-input")
+
+    assert result.code == 2
+    assert "no terminal to ask questions in, and no flag says what to change" in result.err

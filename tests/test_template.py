@@ -63,7 +63,9 @@ def test_every_file_of_the_project_is_a_template_or_data() -> None:
 def test_every_choice_has_its_part_and_every_part_its_choice() -> None:
     questions = read(ROOT)[1]
     for folder in sorted(path for path in PARTS.iterdir() if path.is_dir()):
-        found = {path.name.split(".")[0] for path in folder.iterdir() if path.suffix != ".options"}
+        found = {
+            re.sub(r"(\.py|\.txt)?(\.jinja)?$", "", path.name) for path in folder.iterdir() if path.suffix != ".options"
+        }
         if folder.name in FOLLOWS and folder.name not in ("metrics", "predict"):
             continue
         question = questions[FOLLOWS.get(folder.name, folder.name)]
@@ -76,7 +78,7 @@ def test_every_part_is_included_somewhere() -> None:
     patterns = []
     for expression in re.findall(r"'(template/parts/[^}%]*)", text):
         pieces = re.split(r"\s*~\s*", expression.split(" ignore")[0].strip())
-        patterns.append("".join(re.escape(piece.strip("'\" ")) if "'" in piece else "[a-z0-9_-]+" for piece in pieces))
+        patterns.append("".join(re.escape(piece[1:-1]) if piece[0] == "'" else "[a-z0-9_.-]+" for piece in pieces))
     names = [path.relative_to(ROOT).as_posix() for path in PARTS.rglob("*") if path.is_file()]
 
     orphans = [name for name in names if not any(re.match(pattern, name) for pattern in patterns)]

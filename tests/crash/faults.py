@@ -62,7 +62,9 @@ class Disk:
             return
         if event == "open":
             path, _, flags = arguments
-            if self.ours(path) and isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
+            # a folder is opened to see whether it takes files
+            writing = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
+            if writing and self.ours(path) and not os.path.isdir(path):
                 path = os.path.abspath(path)
                 self.happens(f"open {path}")
                 there = os.path.exists(path) and not flags & os.O_TRUNC
@@ -151,6 +153,7 @@ def record(package: str, log: str) -> None:
     train = import_module(f"{package}.train")
     batches = train.batches
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    _records.append((descriptor, log))
     rank = os.environ.get("RANK", "0")
 
     def recorded(loader: Any) -> Any:
@@ -163,6 +166,9 @@ def record(package: str, log: str) -> None:
             yield batch
 
     vars(train)["batches"] = recorded
+
+
+_records: list[tuple[int, str]] = []  # where this process writes its own notes
 
 
 def no_picture(package: str) -> None:
@@ -274,17 +280,24 @@ def poison(package: str, where: str, step: int, value: float, only_rank: int | N
 
 def file_limit(size: int) -> None:
     """No file may grow beyond this, as when a quota is used up."""
-    # what is said goes through another process, which has no such limit
-    said = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
-    assert said.stdin is not None
-    os.dup2(said.stdin.fileno(), 1)
-    os.dup2(said.stdin.fileno(), 2)
-    said.stdin.close()
+    # what is said and noted goes through other processes, which have no such limit
+    through = [([1, 2], ["cat"])]
+    through += [([descriptor], ["tee", "--append", log]) for descriptor, log in _records]
+    helpers = []
+    for descriptors, command in through:
+        output = None if command == ["cat"] else subprocess.DEVNULL
+        helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output)
+        assert helper.stdin is not None
+        for descriptor in descriptors:
+            os.dup2(helper.stdin.fileno(), descriptor)
+        helper.stdin.close()
+        helpers.append((descriptors, helper))
 
     def last_words() -> None:
-        for descriptor in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-        said.wait()
+        for descriptors, helper in reversed(helpers):
+            for descriptor in descriptors:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+            helper.wait()
 
     atexit.register(last_words)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -108,15 +108,14 @@ def stand_in(
         def __init__(self) -> None:
             self.images, self.labels, self.paths = images, labels, range(len(images))
 
-    def train_loader(opt: Any, process: Any) -> Any:
-        table = Table()
+    def train_loader(table: Any, opt: Any, process: Any) -> Any:
         sampler = data.ResumableSampler(
             table, num_replicas=process.world, rank=process.rank, shuffle=True, seed=opt.seed, drop_last=True
         )
         return data._loader(table, sampler, opt.batch_size // process.world, opt, process, drop_last=True)
 
     vars(train).update(
-        with_data=lambda opt, process: opt,
+        with_data=lambda opt, process: (opt, Table()),
         build_model=lambda opt: build(),
         train_loader=train_loader,
         val_loader=lambda opt, process: None,

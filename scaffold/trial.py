@@ -166,7 +166,7 @@ def write_weights(answers: dict[str, Any], images: str) -> None:
         }
         opt = part["options"].Options(data_dir=images, batch_size=16)
         process = part["distributed"].start(opt)
-        state = part["model"].build_model(part["data"].with_data(opt, process)).state_dict()
+        state = part["model"].build_model(part["data"].with_data(opt, process)[0]).state_dict()
         part["distributed"].shutdown()
         file = Path(answers["weights_file"])
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,7 @@ def process(module: Module) -> Iterator[Any]:
 @pytest.fixture
 def opt(module: Module, images: Path, here: Path, process: Any) -> Any:
     options = module("options").Options(data_dir=str(images), batch_size=16, epochs=4, log_every=1, num_workers=0)
-    opt = module("data").with_data(options, process)
+    opt = module("data").with_data(options, process)[0]
     net = module("model").build_model(opt)
     torch.save(net.state_dict(), here / "weights.pt")
     return replace(opt, weights_file=str(here / "weights.pt"))
@@ -179,7 +179,8 @@ def test_the_last_small_batch_is_left_out_of_training_and_counted_in_validation(
 ) -> None:
     opt = replace(opt, batch_size=20, per_class=5)
 
-    train = [len(labels) for _, labels, _ in module("data").train_loader(opt, process)]
+    data = module("data").MyDataset(opt.data_dir + "/train", opt)
+    train = [len(labels) for _, labels, _ in module("data").train_loader(data, opt, process)]
     val = [len(labels) for _, labels, _ in module("data").val_loader(replace(opt, batch_size=16), process)]
 
     assert train == [20, 20]  # 48 images, and 8 handfuls of 5 of a class

@@ -242,7 +242,8 @@ class Form:
                 break
             if question.name in given and self.is_due(question, context):
                 context[question.name] = self._check_given(question, given[question.name], context)
-            elif self.is_due(question, context):
+            elif self.is_due(question, context) and question.type == "str" and not question.choices:
+                # a text may follow from what a person said, as a package's name from that of the folder
                 context[question.name] = self.check(question, self.default(question, context), context)
             else:
                 context[question.name] = self.default(question, context)

@@ -109,7 +109,7 @@ def stand_in(
 ) -> None:
     """Gives a project's train.py a table in memory in the place of images in folders, and a model."""
 
-    class Table(data.MyDataset):  # type: ignore[misc,name-defined]  # rendered: mypy does not know it
+    class Table(data.MyDataset):  # type: ignore[name-defined]  # rendered: mypy does not know it
         def __init__(self) -> None:
             self.images, self.labels, self.paths = images, labels, range(len(images))
 

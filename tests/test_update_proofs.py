@@ -100,6 +100,7 @@ def test_from_every_released_version_an_unedited_project_becomes_a_new_one(
             count += 1
             if problem:
                 wrong[name] = (problem, answers)
+            os.chdir(tmp_path)
             shutil.rmtree(tmp_path / name, ignore_errors=True)
 
     print(f"{count} updates from {', '.join(releases.versions)}")

@@ -37,6 +37,21 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "ddp_plain": ({"distributed": "ddp", "logger": "none", "model": "vit"}, ["--dim", "16", "--depth", "1"]),
     "fsdp_plain": ({"distributed": "fsdp", "logger": "none", "model": "vit"}, ["--dim", "16", "--depth", "1"]),
+    "ddp_sampler": (
+        {"distributed": "ddp", "logger": "none", "task": "metric_learning"},
+        [],
+    ),
+    "resnet_ddp": (
+        {
+            "distributed": "ddp",
+            "logger": "none",
+            "model": "resnet18",
+            "losses": [{"name": "cross_entropy", "weight": 1.0}, {"name": "triplet", "weight": 0.5}],
+            "scheduler": "multistep",
+            "groups_from": "fine-tune",
+        },
+        ["--per-class", "2", "--image-size", "32"],
+    ),
     "vit_plain": ({"model": "vit", "logger": "none"}, ["--dim", "16", "--depth", "1"]),
 }
 Rendered = Callable[[str], Project]

@@ -155,9 +155,9 @@ def wait_for(what: Callable[[], Any], seconds: float = 90) -> Any:
     return found
 
 
-def hashes(work: Path) -> dict[str, str]:
+def hashes(work: Path, run: int = 1) -> dict[str, str]:
     """SHA-256 of what the newest checkpoint holds."""
-    manifest = json.loads((checkpoints(work) / str(steps(work)[-1]) / "MANIFEST.json").read_text())
+    manifest = json.loads((checkpoints(work, run) / str(steps(work, run)[-1]) / "MANIFEST.json").read_text())
     return {name: facts["sha256"] for name, facts in manifest["files"].items()}
 
 

@@ -41,10 +41,7 @@ class TensorBoard:
 
 
 def _summary(values: dict[str, float]) -> Any:
-    """All values in one event, which is three times as fast as `add_scalar` for each."""
-    from torch.utils.tensorboard.summary import scalar
+    """All values in one event, which is much faster than `add_scalar` for each."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
-    summary, *others = (scalar(name, value) for name, value in values.items())
-    for other in others:
-        summary.MergeFrom(other)
-    return summary
+    return Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])

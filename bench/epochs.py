@@ -70,7 +70,7 @@ def main(quick: bool = False) -> None:
     result = Result("epochs")
     recipe(result, folder, "The digits as they are", 8, 1 if quick else 5)
     recipe(result, folder, "Images of 28 x 28", 28, 1 if quick else 3)
-    finish(result)
+    finish(result, keep=not quick)
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ def main(quick: bool = False) -> None:
     making(result, rounds)
     updating(result, rounds)
     rendering(result, 5 if quick else 100)
-    finish(result)
+    finish(result, keep=not quick)
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def main(quick: bool = False) -> None:
     many_classes(result, [10, 100] if quick else [10, 100, 1000])
     many_groups(result, [1, 10] if quick else [1, 10, 100])
     in_memory(result, [1000, 10_000] if quick else [1000, 10_000, 100_000, 1_000_000])
-    finish(result)
+    finish(result, keep=not quick)
 
 
 if __name__ == "__main__":

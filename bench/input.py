@@ -158,7 +158,7 @@ def main(quick: bool = False) -> None:
     result = Result("input")
     from_files(result, 1 if quick else 3, 200 if quick else 2000)
     from_memory(result, 3 if quick else 15)
-    finish(result)
+    finish(result, keep=not quick)
 
 
 if __name__ == "__main__":

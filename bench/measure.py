@@ -46,6 +46,7 @@ class Aim:
     wanted: str
     found: str
     met: bool
+    value: float
 
 
 @dataclass
@@ -72,10 +73,10 @@ class Result:
     ) -> None:
         """Notes whether a number is where it was wanted: at most `most`, or at least `least`."""
         if most is not None:
-            self.aims.append(Aim(what, f"<= {most:g}{unit}", f"{found:.3g}{unit}", found <= most))
+            self.aims.append(Aim(what, f"<= {most:g}{unit}", f"{found:.3g}{unit}", found <= most, found))
         else:
             assert least is not None
-            self.aims.append(Aim(what, f">= {least:g}{unit}", f"{found:.3g}{unit}", found >= least))
+            self.aims.append(Aim(what, f">= {least:g}{unit}", f"{found:.3g}{unit}", found >= least, found))
 
 
 def turns(contenders: Mapping[str, Callable[[], float]], rounds: int, warm: int = 1) -> Times:
@@ -155,13 +156,15 @@ def compared(title: str, how: str, times: Times, base: str, unit: float = 1.0, p
     return table
 
 
-def finish(result: Result) -> None:
-    """Prints a result and keeps it for `python -m bench.report`."""
+def finish(result: Result, keep: bool) -> None:
+    """Prints a result and, if it is not just a quick look, keeps it for `python -m bench.report`."""
     for table in result.tables:
         print(f"\n{table.title}\n{text(table)}")
     print()
     for aim in result.aims:
         print(f"{'met   ' if aim.met else 'MISSED'} {aim.what}: {aim.found} (wanted {aim.wanted})")
+    if not keep:
+        return
     RESULTS.mkdir(exist_ok=True)
     kept = {**asdict(result), "date": str(date.today()), "versions": versions()}
     (RESULTS / f"{result.subject}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -67,7 +67,7 @@ def main(quick: bool = False) -> None:
         rows = [["1,000", f"{early:.1f}"], ["11,000", f"{late:.1f}"]]
         result.tables.append(Table("Growth", "resident memory of one run", ["after steps", "MB"], rows))
         result.aim("memory after 11,000 steps over that after 1,000", late / early, most=1.02)
-    finish(result)
+    finish(result, keep=not quick)
 
 
 if __name__ == "__main__":

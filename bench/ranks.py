@@ -90,7 +90,7 @@ def main(quick: bool = False) -> None:
     result.aim(
         "two processes: times as fast as one", ratio(times, "one process", "DDP, two processes").value, least=1.8
     )
-    finish(result)
+    finish(result, keep=not quick)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def main(quick: bool = False) -> None:
     saving(result, 3 if quick else 15)
     share(result, 1 if quick else 5)
     starting(result, 2 if quick else 9)
-    finish(result)
+    finish(result, keep=not quick)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def contenders(
         "generated": loops.generated(project, build, images, labels, saving),
         "tuned by hand, same groups": loops.tuned(build, images, labels, kind),
         "tuned by hand, one group": loops.tuned(build, images, labels, kind, groups=1),
-        **{name: getattr(loops, name)(build, images, labels, kind) for name in PEERS},
+        **{name: getattr(loops, name)(build, images, labels, kind) for name in PEERS if find_spec(name)},
     }
 
 
@@ -91,7 +92,7 @@ def main(quick: bool = False) -> None:
     for kind in ("adamw", "sgd"):
         mlp(result, kind, 3 if quick else 15, 500 if quick else 1000)
     resnet(result, 2 if quick else 7, 2 if quick else 8)
-    finish(result)
+    finish(result, keep=not quick)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -13,11 +14,12 @@ import pytest
 
 from tests.crash.faults import POWER_CUTS
 from tests.crash.fixtures import Rendered
-from tests.crash.projects import Fault, Outcome, Project, outcome
+from tests.crash.projects import Fault, Outcome, Project, checkpoints, fresh, outcome, steps, verifies
 
 pytest_plugins = ["tests.crash.fixtures"]
 EPOCHS = ["--epochs", "4"]  # four checkpoints, of which one is purged
 KILLED = -signal.SIGKILL
+TRIES = 100  # starts of one run, until its kills have hit
 MODES = ["single", "rich", "sampler", "workers", "ddp", "fsdp"]
 
 
@@ -35,34 +37,64 @@ def operations(project: Project, work: Path, *flags: str) -> list[str]:
     return log.read_text().splitlines()
 
 
+def safe_before(operations: list[str]) -> list[int]:
+    """For each operation, the newest step whose saving was over before it (0 if none): nothing may take that back."""
+    renamed, safe, steps_ = 0, 0, []
+    for line in operations:
+        if re.search(r"os\.mkdir .*/\.tmp-\d+$", line):  # the next one begins
+            safe = renamed
+        if found := re.search(r"rename .*/\.tmp-(\d+) to", line):
+            renamed = int(found[1])
+        steps_.append(safe)
+    return steps_
+
+
+def newest_good(work: Path) -> int:
+    """The newest step whose checkpoint is whole, 0 if none."""
+    return max((step for step in steps(work) if verifies(checkpoints(work) / str(step))), default=0)
+
+
 def crash_everywhere(project: Project, work: Path, every: int = 1) -> int:
     """Dies at every operation in turn, starts again, compares; returns the number of points."""
     expected = undisturbed(project, work, *EPOCHS)
-    points = range(1, len(operations(project, work, *EPOCHS)) + 1, every)
+    safe = safe_before(operations(project, work, *EPOCHS))
+    points = range(1, len(safe) + 1, every)
     for point in points:
         here = work / str(point)
         died = project.run(here, *EPOCHS, faults=[("die_at", {"folder": str(here / "run"), "operation": point})])
         assert died.code == KILLED, died.said
+        newest = newest_good(here)
+        assert newest >= safe[point - 1], f"died at operation {point}"
         again = project.run(here, *EPOCHS)
         assert again.code == 0, again.said
+        assert (f"going on after step {newest}," in again.said) == (newest > 0), again.said
         assert expected.differs(outcome(here)) == [], f"died at operation {point}"
     return len(points)
 
 
 def kill_at_random(project: Project, work: Path, runs: int, seed: int, *flags: str) -> int:
-    """Kills each run one to three times at a random moment; returns the number of kills that hit it alive."""
-    began = time.monotonic()
+    """Kills each run one to three times at a random moment of its life; returns the number of kills."""
     expected = undisturbed(project, work, *flags)
+    began = time.monotonic()
+    assert project.run(work / "measured", *flags).code == 0  # by now nothing is done for the first time
     length = time.monotonic() - began
     dice = random.Random(seed)
     kills = 0
     for number in range(runs):
         here = work / str(number)
-        for _ in range(dice.randint(1, 3)):
+        wanted, hits = dice.randint(1, 3), 0
+        for _ in range(TRIES):
             started = project.start(here, *flags)
             time.sleep(dice.uniform(0, length))
             os.kill(dice.choice(started.pids), signal.SIGKILL)  # not yet waited for, so the number is still its own
-            kills += KILLED in started.wait().codes
+            # one that has come to its end cannot be killed any more, so another takes its place
+            hits = hits + 1 if KILLED in started.wait().codes else 0
+            if hits == wanted:
+                break
+            if not hits:
+                fresh(here)
+        assert hits == wanted, f"run {number} came to its end {TRIES} times"
+        kills += hits
         again = project.run(here, *flags)
         assert again.code == 0, again.said
         assert expected.differs(outcome(here)) == [], f"run {number}"
@@ -101,7 +133,8 @@ def test_killed_at_random_in_every_mode(
 def cut_power(project: Project, work: Path, every: int) -> int:
     """Every state that a power cut may leave at every operation; returns how many there are."""
     expected = undisturbed(project, work, *EPOCHS)
-    points = range(1, len(operations(project, work, *EPOCHS)) + 1, every)
+    safe = safe_before(operations(project, work, *EPOCHS))
+    points = range(1, len(safe) + 1, every)
     states = 0
     for point in points:
         for kind in POWER_CUTS:
@@ -109,6 +142,7 @@ def cut_power(project: Project, work: Path, every: int) -> int:
                 here = work / f"{point} {kind} {undo}"
                 where = {"folder": str(here / "run"), "operation": point, "kind": kind, "undo_renames": undo}
                 assert project.run(here, *EPOCHS, faults=[("power_cut_at", where)]).code == KILLED
+                assert newest_good(here) >= safe[point - 1], here.name
                 again = project.run(here, *EPOCHS)
                 assert again.code == 0, f"{here.name}: {again.said}"
                 assert expected.differs(outcome(here)) == [], here.name

@@ -364,5 +364,12 @@ def watch_for_code(log: str) -> None:
     sys.addaudithook(hook)
 
 
+def threads(number: int) -> None:
+    """Computes with so many threads."""
+    import torch
+
+    torch.set_num_threads(number)
+
+
 def void(_: object) -> None:
     """Takes a value that nobody needs."""

@@ -53,6 +53,22 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["--per-class", "2", "--image-size", "32"],
     ),
     "vit_plain": ({"model": "vit", "logger": "none"}, ["--dim", "16", "--depth", "1"]),
+    "parts": (
+        {"model": "vit", "logger": "none", "accumulate": 2, "clip": 1.0},
+        ["--dim", "16", "--depth", "1"],
+    ),
+    "groups": ({"logger": "none", "groups_from": "fine-tune"}, []),
+    "stepped": (
+        {
+            "logger": "none",
+            "losses": [{"name": "hinge_embedding", "weight": 1.0}, {"name": "mse", "weight": 0.5}],
+            "optimizer": "sgd",
+            "scheduler": "step",
+        },
+        [],
+    ),
+    "milestones": ({"logger": "none", "scheduler": "multistep"}, []),
+    "one_cycle": ({"logger": "none", "scheduler": "one_cycle"}, []),
 }
 Rendered = Callable[[str], Project]
 

@@ -11,8 +11,8 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from scaffold.project import render
 
 ROOT = Path(__file__).parents[2]
 Fault = tuple[str, dict[str, Any]]
+Change = tuple[str, str, str]  # a file of a project, what stands there once, and what is to stand there instead
 FLAGS = ["--run", "1", "--batch-size", "16", "--log-every", "2"]
 
 
@@ -119,6 +120,7 @@ class Project:
         pids = self.ask(
             {
                 "do": "start",
+                "project": str(self.folder),
                 "ranks": ranks or self.ranks,
                 "module": module,
                 "argv": argv,
@@ -133,6 +135,17 @@ class Project:
     ) -> Ended:
         """Starts training and waits for its end."""
         return self.start(work, *flags, faults=faults, ranks=ranks, module=module).wait()
+
+    def changed(self, folder: Path, changes: Iterable[Change]) -> Project:
+        """A copy in another folder with changes to its code, which the same server starts; `close` ends that one."""
+        self.ask({"do": "wait", "pids": []})  # the server is there
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for name, old, new in changes:
+            path = folder / name.replace("PACKAGE", self.package)
+            text = path.read_text()
+            assert text.count(old) == 1, f"{name} has {text.count(old)} times what is to be changed: {old!r}"
+            path.write_text(text.replace(old, new))
+        return replace(self, folder=folder)
 
     def close(self) -> None:
         """Ends the server."""

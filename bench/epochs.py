@@ -68,7 +68,7 @@ def main(quick: bool = False) -> None:
     folder = projects.make("epochs")
     run([sys.executable, "-m", "epochs.train", "--epochs", "1"], folder)  # unpacks the digits
     result = Result("epochs")
-    recipe(result, folder, "The digits as they are", 8, 1 if quick else 5)
+    recipe(result, folder, "The digits as they are", 8, 1 if quick else 3)
     recipe(result, folder, "Images of 28 x 28", 28, 1 if quick else 3)
     finish(result, keep=not quick)
 

@@ -156,7 +156,7 @@ def main(quick: bool = False) -> None:
     torch.set_num_threads(1)
     projects.make("input")
     result = Result("input")
-    from_files(result, 1 if quick else 3, 200 if quick else 2000)
+    from_files(result, 1 if quick else 3, 200 if quick else 800)
     from_memory(result, 3 if quick else 15)
     finish(result, keep=not quick)
 

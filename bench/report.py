@@ -21,7 +21,11 @@ median of the ratios within each turn. Each table is written by its script, `pyt
 
 
 def main() -> None:
-    results = {name: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in SUBJECTS}
+    results = {
+        name: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in SUBJECTS
+        if (RESULTS / f"{name}.json").exists()
+    }
     lines = [HEAD, "## What was wanted, and what was found\n", "| | wanted | found | |", "|---|---:|---:|---|"]
     for result in results.values():
         for aim in result["aims"]:
@@ -51,6 +55,7 @@ def plot_ratios(results: dict[str, Any]) -> None:
         ("epochs", "The digits as they are"),
         ("generator", "A new project"),
     ]
+    chosen = [(subject, title) for subject, title in chosen if subject in results]
     figure = Figure(figsize=(13, 3), layout="constrained")
     for axes, (subject, title) in zip(figure.subplots(1, len(chosen)), chosen, strict=True):
         table = next(table for table in results[subject]["tables"] if table["title"] == title)

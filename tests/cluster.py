@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 HOSTS_NEED = None if os.geteuid() == 0 and shutil.which("ip") else "two hosts take root and iproute2"
@@ -29,14 +29,18 @@ class Hosts:
 
     def __init__(self) -> None:
         self.names = [f"torch-scaffold-{os.getpid()}-{number}" for number in (1, 2)]
-        for name in self.names:
-            ip("netns", "add", name)
         one, two = self.names
-        ip("link", "add", "eth1", "netns", one, "type", "veth", "peer", "name", "eth1", "netns", two)
-        for number, name in enumerate(self.names, start=1):
-            ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "eth1")
-            ip("-n", name, "link", "set", "lo", "up")
-            ip("-n", name, "link", "set", "eth1", "up")
+        try:
+            for name in self.names:
+                ip("netns", "add", name)
+            ip("link", "add", "eth1", "netns", one, "type", "veth", "peer", "name", "eth1", "netns", two)
+            for number, name in enumerate(self.names, start=1):
+                ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "eth1")
+                ip("-n", name, "link", "set", "lo", "up")
+                ip("-n", name, "link", "set", "eth1", "up")
+        except subprocess.CalledProcessError:
+            self.close()
+            raise
 
     def command(self, number: int, *words: str) -> list[str]:
         """A command as it is run on host 1 or 2."""
@@ -48,9 +52,14 @@ class Hosts:
         ip("-n", self.names[0], "link", "set", "eth1", state)
 
     def close(self) -> None:
-        """Removes the hosts."""
+        """Removes the hosts, and ends what still runs there."""
         for name in self.names:
-            ip("netns", "del", name)
+            inside = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
+            for pid in map(int, inside.stdout.split()):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            with suppress(subprocess.CalledProcessError):  # it was not made
+                ip("netns", "del", name)
 
 
 CONFIGURATION = """ClusterName=local
@@ -75,7 +84,8 @@ SlurmdTimeout=10
 MinJobAge=300
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=1 State=UNKNOWN
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=1 State=UNKNOWN
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=1 State=UNKNOWN
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -88,7 +98,8 @@ class Slurm:
         for name in ("state", "spool.n1", "spool.n2"):
             (folder / name).mkdir(parents=True)
         host = socket.gethostname().partition(".")[0]
-        text = CONFIGURATION.format(host=host, folder=folder, port=16819, first=17011, last=17012)
+        port, first, second = free_ports(3)
+        text = CONFIGURATION.format(host=host, folder=folder, port=port, first=first, second=second)
         (folder / "slurm.conf").write_text(text)
         self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
         hosts = Path("/etc/hosts").read_text()
@@ -138,6 +149,10 @@ class Slurm:
         said = self.ask("scontrol", "show", "job", job)
         return said.partition("JobState=")[2].split()[0]
 
+    def nodes(self, job: str) -> str:
+        """Where a job runs."""
+        return self.ask("scontrol", "show", "job", job).partition(" NodeList=")[2].split()[0]
+
     def restarts(self, job: str) -> int:
         """How often a job was started again."""
         return int(self.ask("scontrol", "show", "job", job).partition("Restarts=")[2].split()[0])
@@ -151,6 +166,15 @@ class Slurm:
         if self.munge:
             with suppress(OSError, ValueError):
                 os.kill(int(Path("/run/munge/munged.pid").read_text()), signal.SIGTERM)
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def _kill_tree(pid: int) -> None:

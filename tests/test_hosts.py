@@ -14,7 +14,7 @@ import pytest
 from tests.cluster import HOSTS_NEED, Hosts
 from tests.crash.fixtures import Rendered
 from tests.crash.projects import FLAGS, Project, steps
-from tests.test_reliability_ranks import hashes, trainers, wait_for
+from tests.test_reliability_ranks import hashes, resumed, trainers, wait_for
 
 pytest_plugins = ["tests.crash.fixtures"]
 pytestmark = pytest.mark.skipif(HOSTS_NEED is not None, reason=str(HOSTS_NEED))
@@ -89,7 +89,9 @@ def test_a_cable_pulled_out_ends_both_and_the_same_command_goes_on(
         process.wait()
 
     assert 10 <= seconds < 10 + 30  # the time-out, and torchrun's grace
-    assert steps(here)[-1] < 450
+    newest = steps(here)[-1]
+    assert newest < 450
     assert [process.wait(timeout=180) for process in start(hosts, ddp, here, *flags)] == [0, 0], said(here)
+    assert resumed((here / "said.1").read_text(errors="replace")) == [newest]
     assert hashes(here) == hashes(work / "one")
     figure("B7 dead or frozen rank", "two hosts: the cable between them pulled out, then plugged in again", 1, 1)

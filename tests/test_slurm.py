@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ import pytest
 from tests.cluster import SLURM_NEEDS, Slurm
 from tests.crash.fixtures import Rendered
 from tests.crash.projects import Project, steps
-from tests.test_reliability_ranks import hashes, wait_for
+from tests.test_reliability_ranks import hashes, resumed, wait_for
 
 pytest_plugins = ["tests.crash.fixtures"]
 pytestmark = pytest.mark.skipif(SLURM_NEEDS is not None, reason=str(SLURM_NEEDS))
@@ -47,10 +49,8 @@ def submit(cluster: Slurm, project: Project) -> str:
         "CUDA_VISIBLE_DEVICES": "",
         "GLOO_SOCKET_IFNAME": "lo",
     }
-    from subprocess import check_output
-
     command = ["sbatch", "--parsable", "launch/slurm.sh", *settings]
-    return check_output(command, cwd=project.folder, env=environment, text=True).strip()
+    return subprocess.check_output(command, cwd=project.folder, env=environment, text=True).strip()
 
 
 def log(project: Project, job: str) -> str:
@@ -86,12 +86,15 @@ def test_a_job_that_is_asked_to_stop_comes_back_and_ends_with_the_same_bits(
     job = submit(cluster, ddp)
     wait_for(lambda: underway(ddp, job))
 
-    # what Slurm sends 120 s before the time is over
+    # to the steps and not to the script, as Slurm sends it 120 s before the time is over
     cluster.ask("scancel", "--signal=USR1", job)
     ends(cluster, ddp, job)
 
+    assert cluster.nodes(job) == "n[1-2]"
+    assert log(ddp, job).count("2 x cpu") == 2
     assert cluster.restarts(job) == 1
-    assert "stopped by SIGUSR1; the same command goes on after step" in log(ddp, job)
+    stopped = re.findall(r"stopped by SIGUSR1; the same command goes on after step (\d+)", log(ddp, job))
+    assert resumed(log(ddp, job)) == [int(step) for step in set(stopped)]
     assert hashes(ddp.folder, int(job)) == undisturbed
 
 
@@ -104,6 +107,7 @@ def test_a_job_survives_an_accident(
     job = submit(cluster, ddp)
     wait_for(lambda: underway(ddp, job))
 
+    newest = steps(ddp.folder, int(job))[-1]
     if accident == "requeued":
         cluster.ask("scontrol", "requeue", job)
     else:
@@ -113,6 +117,7 @@ def test_a_job_survives_an_accident(
     ends(cluster, ddp, job)
 
     assert cluster.restarts(job) >= 1
+    assert newest <= resumed(log(ddp, job))[0] < steps(ddp.folder, int(job))[-1]
     assert hashes(ddp.folder, int(job)) == undisturbed
     words = {"requeued": "a running job requeued", "node": "a node killed under a running job"}[accident]
     figure("B7 dead or frozen rank", f"Slurm, two nodes: {words}", 1, 1)

@@ -232,6 +232,52 @@ def signal_in(
         raise ValueError(where)
 
 
+def note_loaded(package: str, path: str) -> None:
+    """Writes down the weights and the optimizer's memory just after a checkpoint was loaded."""
+    import torch
+
+    train, state = import_module(f"{package}.train"), import_module(f"{package}.state")
+    resume_run = train.resume_run
+
+    def noted(run: Any, step: int, net: Any, optimizer: Any, *rest: Any) -> Any:
+        progress = resume_run(run, step, net, optimizer, *rest)
+        loaded = {"model": state.model_state(net), "optimizer": state.optimizer_state(net, optimizer)}
+        if os.environ.get("RANK", "0") == "0":
+            torch.save(loaded, path)
+        return progress
+
+    vars(train)["resume_run"] = noted
+
+
+def fail_once(package: str, what: str, rank: int, step: int = 0, folder: str = "", operation: int = 0) -> None:
+    """Dies, exits or raises in the n-th step, or before the n-th operation on a folder, unless torchrun restarted it."""
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" or os.environ.get("RANK", "0") != str(rank):
+        return
+
+    def fail() -> None:
+        if what == "die":
+            die()
+        if what == "exit":
+            sys.exit(1)
+        raise RuntimeError("a fault")
+
+    if folder:
+        Disk(Path(folder), lambda number, _: fail() if number == operation else None)
+        return
+    train = import_module(f"{package}.train")
+    train_step = train.train_step
+    seen = 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == step:
+            fail()
+        return train_step(*arguments)
+
+    vars(train)["train_step"] = counted
+
+
 def poison(package: str, where: str, step: int, value: float, only_rank: int | None = None) -> None:
     """Puts a NaN or an infinity into the images, the loss or one gradient of the n-th step."""
     if only_rank is not None and os.environ.get("RANK", "0") != str(only_rank):

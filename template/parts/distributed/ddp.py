@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from .errors import RunError
@@ -57,7 +60,7 @@ def start(opt: Options) -> Process:
     try:
         dist.init_process_group(
             backend,
-            store=None if "RANK" in os.environ else dist.HashStore(),
+            store=meeting_place(opt) if "RANK" in os.environ else dist.HashStore(),
             rank=int(os.environ.get("RANK", "0")),
             world_size=world,
             timeout=timedelta(seconds=opt.timeout),
@@ -69,6 +72,36 @@ def start(opt: Options) -> Process:
             f"({str(problem).splitlines()[0]}); if that port is taken, give torchrun another --master-port"
         ) from problem
     return Process(rank=dist.get_rank(), world=world, device=device)
+
+
+def meeting_place(opt: Options) -> dist.Store:
+    """Where the processes find each other: a part of torchrun's store that those of an earlier start have not used.
+
+    torchrun keeps one store for all its restarts, in which the addresses of dead processes still stand (seen in 2.14),
+    and counts restarts for each host alone; so process 0 gives the place a name, and tells it to those who ask now.
+    """
+    timeout = timedelta(seconds=opt.timeout)
+    store, rank, world = next(rendezvous("env://", timeout=timeout))
+    store.set_timeout(timeout)
+    mine = uuid4().hex
+    if rank > 0:
+        store.set(f"process {rank} asks", mine)
+        name = store.get(mine).decode()
+        store.add(name, 1)
+        return dist.PrefixStore(name, store)
+    answered = {""}
+    deadline = time.monotonic() + opt.timeout
+    while store.add(mine, 0) < world - 1:
+        if time.monotonic() > deadline:
+            raise dist.DistStoreError(f"not all came within {opt.timeout} s")
+        for other in range(1, world):
+            key = f"process {other} asks"
+            question = store.get(key).decode() if store.check([key]) else ""
+            if question not in answered:
+                store.set(question, mine)
+                answered.add(question)
+        time.sleep(0.01)
+    return dist.PrefixStore(mine, store)
 
 
 def prepare(net: nn.Module, process: Process) -> nn.Module:

@@ -99,7 +99,7 @@ def test_every_file_that_the_docs_name_is_there() -> None:
 def tracked() -> list[Path]:
     """Every text file of the repository."""
     names = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
-    kinds = {".npz", ".bundle", ".svg", ".pt"}
+    kinds = {".npz", ".bundle", ".png", ".svg", ".pt"}
     return [ROOT / name for name in names if name and (ROOT / name).is_file() and Path(name).suffix not in kinds]
 
 

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -260,10 +260,8 @@ def _ask_text(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any
     return answer if answer is BACK else answer.strip()
 
 
-def _ask_losses(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any:
-    """Which losses, then, when there are several, with which weights."""
-    default = _default(talk, question, context)
-    known = talk.form.loss_choices
+def _problem_of(talk: Talk, question: Question, context: Mapping[str, Any]) -> Callable[[str], str]:
+    """What is wrong with a line as the answer to a question, or nothing."""
 
     def problem(line: str) -> str:
         try:
@@ -271,6 +269,15 @@ def _ask_losses(talk: Talk, question: Question, context: Mapping[str, Any]) -> A
         except BadAnswer as error:
             return error.message
         return ""
+
+    return problem
+
+
+def _ask_losses(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any:
+    """Which losses, then, when there are several, with which weights."""
+    default = _default(talk, question, context)
+    known = talk.form.loss_choices
+    problem = _problem_of(talk, question, context)
 
     while True:
         chosen = [loss["name"] for loss in default]
@@ -301,13 +308,7 @@ def _ask_groups(talk: Talk, question: Question, context: Mapping[str, Any]) -> A
         line = " ".join(layers.write_groups(default, model_name, model, has_head))
     else:
         line = "rest=1" if model is None else "backbone=0.1 head=1" if has_head else "backbone=1"
-
-    def problem(line: str) -> str:
-        try:
-            talk.form.check(question, line, context)
-        except BadAnswer as error:
-            return error.message
-        return ""
+    problem = _problem_of(talk, question, context)
 
     def below(line: str) -> str:
         try:

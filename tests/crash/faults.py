@@ -122,13 +122,17 @@ def die() -> None:
 
 
 def count(folder: str, log: str) -> None:
-    """Writes down each operation on the files below a folder."""
+    """Writes down each operation of process 0 on the files below a folder."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     Disk(Path(folder), lambda number, what: void(os.write(file, f"{number} {what}\n".encode())))
 
 
 def die_at(folder: str, operation: int) -> None:
-    """Dies just before the n-th operation on the files below a folder."""
+    """Process 0 dies just before its n-th operation on the files below a folder."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     Disk(Path(folder), lambda number, _: die() if number == operation else None)
 
 
@@ -206,7 +210,7 @@ def signal_in(
             if where == "forward":
                 next(net.children()).register_forward_pre_hook(lambda module, _: now() if module.training else None)
             else:
-                next(net.parameters()).register_hook(now)
+                list(net.children())[-1].register_full_backward_hook(now)  # FSDP replaces hooks of parameters
             return net
 
         vars(train)["build_model"] = built

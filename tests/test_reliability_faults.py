@@ -55,7 +55,7 @@ def full_disk(project: Project, work: Path, sizes: int) -> int:
 
 
 def test_a_full_disk_costs_the_newest_checkpoint_only(project: Rendered, work: Path) -> None:
-    full_disk(project("single"), work, 3)
+    full_disk(project("rich"), work, 3)
 
 
 @pytest.mark.nightly

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 class TensorBoard:
     """Event files for TensorBoard, opened at the first number, since that takes a while.
 
-    A run that continues after `step` drops from view what an interrupted one had written beyond it. On a full disk
-    curves have gaps; metrics.jsonl has all the numbers.
+    A run that continues after `step` drops from view what an interrupted one had written beyond it. On a full disk the
+    curves stop until the run is started again; metrics.jsonl has all the numbers.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -24,6 +25,7 @@ class TensorBoard:
             if self.writer is None:
                 from torch.utils.tensorboard import SummaryWriter
 
+                threading.excepthook = _quiet
                 self.writer = SummaryWriter(str(self.folder), purge_step=self.step + 1)
             self.writer.file_writer.add_summary(_summary(values), step)
 
@@ -38,6 +40,12 @@ class TensorBoard:
         with suppress(OSError):
             if self.writer is not None:
                 self.writer.close()
+
+
+def _quiet(failed: threading.ExceptHookArgs) -> None:
+    """Spares the traceback of TensorBoard's own thread on a full disk: the checkpoints say what is the matter."""
+    if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__module__.startswith("tensorboard.")):
+        threading.__excepthook__(failed)
 
 
 def _summary(values: dict[str, float]) -> Any:

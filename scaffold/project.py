@@ -45,18 +45,11 @@ def render(
         with tempfile.TemporaryDirectory(prefix="torch-scaffold-") as folder:
             render(answers, destination, plain_copy(template_root(), Path(folder) / "template"), origin)
         return
-    import copier
+    from scaffold.compiled import run_copy
 
     try:
-        copier.run_copy(
-            str(template),
-            destination,
-            data={**answers, "scaffold_origin": dict(origin or {"_src_path": "torch-scaffold"})},
-            defaults=True,
-            overwrite=True,
-            quiet=True,
-            # the user's own defaults for other templates would change what is rendered
-            settings=copier.Settings(),
+        run_copy(
+            str(template), destination, {**answers, "scaffold_origin": dict(origin or {"_src_path": "torch-scaffold"})}
         )
     except OSError:
         raise

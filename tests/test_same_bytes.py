@@ -49,7 +49,7 @@ ENVIRONMENTS = {
     "C locale": {"LC_ALL": "C", "PYTHONUTF8": "0"},
     "Turkish": {"LC_ALL": "tr_TR.UTF-8"},
     "git with CRLF": {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "true"},
-    "another home": {"HOME": "/nowhere"},
+    "another home": {"HOME": "/dev/null"},
     "settings of Copier": {"COPIER_SETTINGS_PATH": "settings.yml"},
 }
 

@@ -11,6 +11,7 @@ import pytest
 from scaffold import __version__
 from scaffold.cli import program
 from tests.conftest import ROOT, Run
+from tests.crash import report
 
 DOCS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     (ROOT / "docs").rglob("*.md")
@@ -94,6 +95,16 @@ def test_every_file_that_the_docs_name_is_there() -> None:
             # tests/test_resume.py is one of a generated project; a part that a contributor is to write is not there yet
             there = [ROOT / name, ROOT / "template" / "project" / f"{name}.jinja"]
             assert any(path.exists() for path in there) or "polynomial" in name, (document.name, name)
+
+
+def test_the_card_of_projects_and_the_table_say_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {name: getattr(report, name).read_text() for name in ("TABLE", "CARD")}
+    for name in there:
+        monkeypatch.setattr(report, name, tmp_path / name)
+
+    report.write()
+
+    assert {name: (tmp_path / name).read_text() for name in there} == there
 
 
 def tracked() -> list[Path]:

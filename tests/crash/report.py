@@ -1,6 +1,6 @@
-"""The table of figures, `docs/reliability.md`: each nightly test writes its line.
+"""The table of figures, `docs/reliability.md`, and the card in the README of projects: each nightly test writes its line.
 
-python -m tests.crash.report        writes the table anew from the figures
+python -m tests.crash.report        writes both anew from the figures
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import platform
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "reliability.json"
 TABLE = ROOT / "docs" / "reliability.md"
+CARD = ROOT / "template" / "parts" / "reliability.md.jinja"
+RANKS_ONLY = {"B7 dead or frozen rank"}  # no row in the card of a project of one process
 HEAD = """# How reliable a generated project is
 
 Written by the tests themselves (`pytest -m nightly tests -k reliability`), which break rendered projects in every way
@@ -51,12 +54,25 @@ def note(promise: str, what: str, reached: int, of: int) -> None:
 
 
 def write() -> None:
-    """Writes the table."""
+    """Writes the table and the card."""
     figures = json.loads(FIGURES.read_text()).values()
     order = sorted(figures, key=lambda row: (int(row["promise"].split()[0].removeprefix("B")), row["what"]))
     lines = [f"| {row['promise']} | {row['what']} | {row['reached']} | {row['of']} | {row['date']} |" for row in order]
     made = "; ".join(sorted({row["fingerprint"] for row in figures}))
     TABLE.write_text(HEAD + "\n".join(lines) + f"\n\nMade with: {made}.\n")
+    CARD.write_text(card(order))
+
+
+def card(figures: list[dict[str, Any]]) -> str:
+    """One row for each promise, with the sums over all that was tried."""
+    text = "| promise | kept |\n|---|---:|\n"
+    for promise in dict.fromkeys(row["promise"] for row in figures):
+        rows = [row for row in figures if row["promise"] == promise]
+        reached, of = (sum(row[name] for row in rows) for name in ("reached", "of"))
+        line = f"| {promise.split(maxsplit=1)[1]} | {reached:,} of {of:,} |\n"
+        text += f"{{% if distributed != 'none' %}}\n{line}{{% endif %}}\n" if promise in RANKS_ONLY else line
+    newest = max(row["date"] for row in figures)
+    return text + f"\n{newest}, {figures[0]['fingerprint']}.\n"
 
 
 if __name__ == "__main__":

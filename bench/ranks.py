@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from bench import projects
@@ -65,6 +67,17 @@ def contender(package: str, data: Path, steps: int, ranks: int, batch: int = BAT
     return once
 
 
+def apart(package: str, data: Path, steps: int) -> Callable[[], float]:
+    """Seconds per step of two processes that know nothing of each other, with half the batch each: what is to be had."""
+    one = contender(package, data, steps, 1, BATCH // 2)
+
+    def both() -> float:
+        with ThreadPoolExecutor(2) as pool:
+            return mean(pool.map(lambda _: one(), range(2)))
+
+    return both
+
+
 def main(quick: bool = False) -> None:
     common: dict[str, Any] = {"model": "resnet18", "logger": "none", "optimizer": "sgd"}
     projects.make("one", **common)
@@ -77,6 +90,7 @@ def main(quick: bool = False) -> None:
     times = turns(
         {
             "one process": contender("one", data, steps, 1),
+            "two processes apart": apart("one", data, steps),
             "DDP, two processes": contender("ddp", data, steps, 2),
             "FSDP2, two processes": contender("fsdp", data, steps, 2),
             "DDP, the batch in four parts": contender("parts", data, steps, 2),
@@ -89,6 +103,11 @@ def main(quick: bool = False) -> None:
     result.tables.append(compared("Several processes", how, times, "one process", 1, "step"))
     result.aim(
         "two processes: times as fast as one", ratio(times, "one process", "DDP, two processes").value, least=1.8
+    )
+    result.aim(
+        "DDP over two processes that do not speak",
+        ratio(times, "DDP, two processes", "two processes apart").value,
+        most=1.2,
     )
     finish(result, keep=not quick)
 

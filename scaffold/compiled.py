@@ -1,19 +1,83 @@
-"""Copier's copy with templates that were compiled before: compiling them anew is a quarter of the time of a rendering."""
+"""The code of templates, kept in the user's cache folder: compiling it anew was a quarter of the time of a project."""
 
+import atexit
 import contextlib
+import hashlib
+import marshal
+import os
+import sys
+import tempfile
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
-import copier
 import jinja2
 import platformdirs
-from jinja2.bccache import Bucket
+
+_MOST = 4 << 20  # bytes of a file; one that would be larger keeps only what was used last
+
+
+def remember(environment: jinja2.Environment, context: object) -> None:
+    """Let an environment take the code of a template from the cache if its text was compiled before.
+
+    The context is all that gives the same text another meaning, such as delimiters and extensions.
+    """
+    kept = _kept(repr((context, jinja2.__version__, sys.implementation.cache_tag)))
+    compiled = environment.compile
+
+    def from_cache(source: Any, name: Any = None, filename: Any = None, raw: bool = False, *rest: Any) -> Any:
+        if raw or rest or not isinstance(source, str):
+            return compiled(source, name, filename, raw, *rest)  # type: ignore[call-overload]  # handed on as they are
+        key = hashlib.sha256(f"{name}\0{source}".encode()).digest()
+        if key not in kept.codes:
+            kept.codes[key], kept.grown = compiled(source, name, filename), True
+        else:
+            environment.preprocess(source, name, filename)  # extensions are told of every text
+        kept.used.add(key)
+        return kept.codes[key]
+
+    environment.compile = from_cache  # type: ignore[assignment,method-assign]  # what Jinja's own cache does, for every text
+
+
+class Kept:
+    """The codes of one context, by the hash of their text. A file that cannot be read or written is just no help."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.codes = path, dict[bytes, CodeType]()
+        self.used, self.grown = set[bytes](), False  # in this process
+        with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+            data = path.read_bytes()
+            if data[:32] == hashlib.sha256(data[32:]).digest():  # never code from a torn file
+                self.codes = marshal.loads(data[32:])
+        atexit.register(self.save)
+
+    def save(self) -> None:
+        """Writes the file if there is something new: whole, by a rename."""
+        if not self.grown:
+            return
+        data = marshal.dumps(self.codes)
+        if len(data) > _MOST:
+            data = marshal.dumps({key: self.codes[key] for key in self.used})
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, beside = tempfile.mkstemp(prefix=".", dir=self.path.parent)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(hashlib.sha256(data).digest() + data)
+            os.replace(beside, self.path)
+
+
+@cache
+def _kept(context: str) -> Kept:
+    name = hashlib.sha256(context.encode()).hexdigest()[:16]
+    return Kept(platformdirs.user_cache_path("torch-scaffold") / "compiled" / name)
 
 
 def run_copy(source: str, destination: Path, data: Mapping[str, Any]) -> None:
     """As `copier.run_copy`, to the same bytes, without the user's own settings, which would change what is rendered."""
+    import copier
+
     try:
         from copier._main import Worker
         from copier._settings import SettingsModel
@@ -27,9 +91,7 @@ def run_copy(source: str, destination: Path, data: Mapping[str, Any]) -> None:
         @cached_property
         def jinja_env(self) -> Any:
             environment = super().jinja_env
-            # the same text means something else to other versions and with other settings
-            context = (copier.__version__, jinja2.__version__, sorted(self.template.envops.items()))
-            environment.bytecode_cache = Cache(repr(context))
+            remember(environment, ("copier", copier.__version__, sorted(self.template.envops.items())))
             return environment
 
     with CompiledWorker(
@@ -42,28 +104,3 @@ def run_copy(source: str, destination: Path, data: Mapping[str, Any]) -> None:
         quiet=True,
     ) as worker:
         worker.run_copy()
-
-
-class Cache(jinja2.FileSystemBytecodeCache):
-    """Compiled templates in the user's cache folder. One that cannot be read or written is no error, just no help."""
-
-    def __init__(self, context: str) -> None:
-        self.context = context
-        folder = platformdirs.user_cache_path("torch-scaffold") / "compiled"
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(str(folder), "%s.cache")
-
-    def get_cache_key(self, name: str, filename: str | None = None) -> str:
-        """By name and context: the file itself lies elsewhere each time. Whether its text is the same is looked at."""
-        return super().get_cache_key(name, self.context)
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        try:
-            super().load_bytecode(bucket)
-        except Exception:  # noqa: BLE001  torn or foreign: unpickling has many words for it
-            bucket.reset()
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        with contextlib.suppress(OSError):
-            super().dump_bytecode(bucket)

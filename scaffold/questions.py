@@ -127,14 +127,18 @@ class Form:
         import jinja2
         from jinja2.sandbox import SandboxedEnvironment
 
+        from scaffold.compiled import remember
+
         options = dict(self.settings.get("_envops", {}))
         if options.pop("undefined", "") == "jinja2.StrictUndefined":
             options["undefined"] = jinja2.StrictUndefined
-        return SandboxedEnvironment(
+        environment = SandboxedEnvironment(
             loader=jinja2.FileSystemLoader(self.root),
             extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
             **options,
         )
+        remember(environment, ("questions", sorted(self.settings.get("_envops", {}).items())))
+        return environment
 
     def _render(self, text: Any, context: Mapping[str, Any]) -> Any:
         if not isinstance(text, str) or "{" not in text:

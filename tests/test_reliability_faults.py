@@ -227,6 +227,14 @@ def test_a_dead_worker_is_a_sentence(project: Rendered, work: Path) -> None:
     assert dead_workers(project("workers"), work, 4) > 0
 
 
+def test_a_worker_that_dies_at_its_start_is_a_sentence(project: Rendered, work: Path) -> None:
+    ended = project("workers").run(work, *EPOCHS, faults=[("kill_a_worker_at_its_start", {})])
+
+    assert ended.code == 2, ended.said
+    assert "a loader worker died, often for want of memory" in ended.said
+    assert "Traceback" not in ended.said, ended.said
+
+
 @pytest.mark.nightly
 def test_dead_workers_are_sentences(project: Rendered, work: Path, figure: Callable[..., None]) -> None:
     hit = dead_workers(project("workers"), work, 50)

@@ -371,6 +371,21 @@ def bad_worker(package: str, what: str, number: int) -> None:
     data.MyDataset.__getitems__ = bad
 
 
+def kill_a_worker_at_its_start() -> None:
+    """Kills a loader worker while the loader is still being put together."""
+    from multiprocessing import active_children
+
+    handling: Any = import_module("torch.utils.data._utils.signal_handling")
+    set_handler = handling._set_SIGCHLD_handler
+
+    def then_kill() -> None:
+        set_handler()
+        active_children()[0].kill()
+        time.sleep(1)
+
+    handling._set_SIGCHLD_handler = then_kill
+
+
 def kill_a_worker(after: float) -> None:
     """Kills a loader worker this many seconds after the first one was started."""
     from multiprocessing import process

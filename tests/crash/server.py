@@ -54,9 +54,8 @@ def main() -> None:
                     os.environ.update(environment(rank, request["ranks"], port))
                 child(request, package)
             pids.append(pid)
-        for pid in pids:
             with contextlib.suppress(OSError):  # it has done so itself, or has ended already
-                os.setpgid(pid, pids[0])
+                os.setpgid(pid, pids[0])  # here too: the next one is to find the group
         print(json.dumps(pids), flush=True)
 
 

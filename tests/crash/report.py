@@ -1,6 +1,7 @@
-"""The table of figures, `docs/reliability.md`, and the card in the README of projects: each nightly test writes its line.
+"""The table of figures, `docs/reliability.md`: each nightly test writes its line.
 
-python -m tests.crash.report        writes both anew from the figures
+python -m tests.crash.report        writes the table anew from the figures, and the card in the README of projects;
+                                    done before a release, since the card is a part of the template
 """
 
 from __future__ import annotations
@@ -53,14 +54,18 @@ def note(promise: str, what: str, reached: int, of: int) -> None:
     write()
 
 
-def write() -> None:
-    """Writes the table and the card."""
+def ordered() -> list[dict[str, Any]]:
+    """All figures, by promise."""
     figures = json.loads(FIGURES.read_text()).values()
-    order = sorted(figures, key=lambda row: (int(row["promise"].split()[0].removeprefix("B")), row["what"]))
+    return sorted(figures, key=lambda row: (int(row["promise"].split()[0].removeprefix("B")), row["what"]))
+
+
+def write() -> None:
+    """Writes the table."""
+    order = ordered()
     lines = [f"| {row['promise']} | {row['what']} | {row['reached']} | {row['of']} | {row['date']} |" for row in order]
-    made = "; ".join(sorted({row["fingerprint"] for row in figures}))
+    made = "; ".join(sorted({row["fingerprint"] for row in order}))
     TABLE.write_text(HEAD + "\n".join(lines) + f"\n\nMade with: {made}.\n")
-    CARD.write_text(card(order))
 
 
 def card(figures: list[dict[str, Any]]) -> str:
@@ -77,3 +82,4 @@ def card(figures: list[dict[str, Any]]) -> str:
 
 if __name__ == "__main__":
     write()
+    CARD.write_text(card(ordered()))

@@ -110,6 +110,7 @@ class Project:
         work.mkdir(parents=True, exist_ok=True)
         self.number += 1
         output = work / f"output.{self.number}"
+        output.touch()  # a process may be killed before it opens it
         argv = list(flags)
         if module == "train":
             argv = [*FLAGS, "--data-dir", str(self.images), "--run-dir", str(work / "run"), *self.flags, *flags]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
 import signal
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +101,60 @@ def kill_at_random(project: Project, work: Path, runs: int, seed: int, *flags: s
         assert again.code == 0, again.said
         assert expected.differs(outcome(here)) == [], f"run {number}"
     return kills
+
+
+def curves(work: Path) -> dict[str, list[tuple[int, float]]]:
+    """The numbers that TensorBoard shows, by name."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    shown = EventAccumulator(str(work / "run" / "1"), size_guidance={"scalars": 0})
+    shown.Reload()
+    return {name: [(point.step, point.value) for point in shown.Scalars(name)] for name in shown.Tags()["scalars"]}
+
+
+def rows(work: Path) -> dict[str, list[tuple[int, float]]]:
+    """The numbers of `metrics.jsonl`, by name, as exact as TensorBoard keeps them."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for line in (work / "run" / "1" / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        for name in row.keys() - {"step", "epoch", "kind"}:
+            found.setdefault(name, []).append((row["step"], struct.unpack("f", struct.pack("f", row[name]))[0]))
+    return found
+
+
+def logged_once(project: Project, work: Path, runs: int, seed: int) -> None:
+    """Dies up to three times at random operations; then every number of every step must be in both places once."""
+    assert project.run(work / "undisturbed", *EPOCHS).code == 0
+    expected = rows(work / "undisturbed")
+    assert len(expected) >= 4
+    assert curves(work / "undisturbed") == expected
+    dice = random.Random(seed)
+    for number in range(runs):
+        here = work / str(number)
+        for _ in range(dice.randint(1, 3)):
+            where = {"folder": str(here / "run"), "operation": dice.randint(25, 60)}
+            project.run(here, *EPOCHS, faults=[("die_at", where)])
+        assert project.run(here, *EPOCHS).code == 0
+        assert rows(here) == expected, number
+        assert curves(here) == expected, number
+
+
+def test_every_number_is_logged_once(project: Rendered, work: Path) -> None:
+    logged_once(project("rich"), work, 2, 5)
+
+
+@pytest.mark.nightly
+def test_every_number_is_logged_once_whenever_it_dies(
+    project: Rendered, work: Path, figure: Callable[..., None]
+) -> None:
+    logged_once(project("rich"), work, 20, 6)
+
+    figure(
+        "B10 logged once",
+        "runs that died up to three times: metrics.jsonl and TensorBoard have each number once",
+        20,
+        20,
+    )
 
 
 def test_dead_at_any_operation_on_the_disk_nothing_is_lost(project: Rendered, work: Path) -> None:

@@ -112,6 +112,11 @@ def hostile(project: Project, work: Path) -> None:
     damage.hostile(project, work, ["gadget in a zip"])
 
 
+def logged_once(project: Project, work: Path) -> None:
+    """Dies three times at random operations; every number must be in metrics.jsonl and TensorBoard once."""
+    kill.logged_once(project, work, 1, 5)
+
+
 def not_a_number(project: Project, work: Path) -> None:
     """A NaN in the last step before a checkpoint, after the last look at the losses."""
     faults.poisoned(project, work, "gradient", 9, "nan")
@@ -486,6 +491,12 @@ MORE = [
         ),
     ),
     # data
+    Sabotage(
+        "curves show twice what was written twice",
+        logged_once,
+        (("PACKAGE/tensorboard_writer.py", "purge_step=self.step + 1", "purge_step=None"),),
+        "rich",
+    ),
     Sabotage("all epochs are alike", every_epoch_is_new, ((DATA, "sampler.set_epoch(epoch)", "pass"),)),
     Sabotage(
         "all epochs are alike, by a test of the project",

@@ -60,6 +60,8 @@ def read(project: Path) -> Recorded:
         raise Tampered(f"it has a line '{private[0]}', which torch-scaffold does not write")
     if not isinstance(address, str) or not address:
         raise Tampered("it does not say where the template is (_src_path)")
+    if address == str(Path(BUNDLE).expanduser()):  # `~` written out, as a shell does for `copier copy`
+        address = BUNDLE
     if version is None:
         raise Tampered(
             "it does not say which version of the template made the project (_commit), as when that had changes of its"

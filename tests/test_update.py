@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from scaffold.history import open_history
+from scaffold.origin import BUNDLE
+from scaffold.project import render
 from tests.conftest import Run, tree
 from tests.updating import SEED, History, answers_of, append, commit, git, history, move, own_answers, remove, replace
 
@@ -57,6 +60,24 @@ def test_a_second_update_has_nothing_to_do(scaffold: Run, history: History, proj
     assert result.code == 0
     assert "nothing newer" in result.err
     assert git(project, "rev-parse", "HEAD") == before
+
+
+def test_a_bundle_whose_address_a_shell_wrote_out_is_still_ours(
+    scaffold: Run, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    scaffold("list")  # puts the bundle there
+    bundle = Path(BUNDLE).expanduser()
+    template = open_history(BUNDLE, "v0.2.0", tmp_path / "copy").check_out("v0.2.0", tmp_path / "v0.2.0")
+    render({}, here / "p", template, {"_src_path": str(bundle), "_commit": "v0.2.0"})
+    git(here / "p", "init", "--quiet")
+    commit(here / "p", "Start")
+    monkeypatch.chdir(here / "p")
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert answers_of(here / "p")["_src_path"] == BUNDLE
 
 
 def test_two_steps_are_as_good_as_one(scaffold: Run, history: History, project: Path) -> None:

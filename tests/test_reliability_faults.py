@@ -227,8 +227,9 @@ def test_a_dead_worker_is_a_sentence(project: Rendered, work: Path) -> None:
     assert dead_workers(project("workers"), work, 4) > 0
 
 
-def test_a_worker_that_dies_at_its_start_is_a_sentence(project: Rendered, work: Path) -> None:
-    ended = project("workers").run(work, *EPOCHS, faults=[("kill_a_worker_at_its_start", {})])
+@pytest.mark.parametrize("fault", ["kill_a_worker_at_its_start", "kill_a_worker_in_a_fork"])
+def test_a_worker_that_dies_while_others_start_is_a_sentence(project: Rendered, work: Path, fault: str) -> None:
+    ended = project("workers").run(work, *EPOCHS, faults=[(fault, {})])
 
     assert ended.code == 2, ended.said
     assert "a loader worker died, often for want of memory" in ended.said

@@ -322,7 +322,11 @@ def poison(package: str, where: str, step: int, value: float, only_rank: int | N
                 gradient.view(-1)[0] = value
                 return gradient
 
-            next(net.parameters()).register_hook(spoil)
+            def watch(_: Any, __: Any, output: Any) -> None:
+                if output.requires_grad:
+                    output.register_hook(spoil)
+
+            next(net.children()).register_forward_hook(watch)  # FSDP replaces hooks of parameters
             return net
 
         vars(train)["build_model"] = built
@@ -384,6 +388,22 @@ def kill_a_worker_at_its_start() -> None:
         time.sleep(1)
 
     handling._set_SIGCHLD_handler = then_kill
+
+
+def kill_a_worker_in_a_fork() -> None:
+    """Kills a loader worker while another is started, where Python can only print what is raised."""
+    from multiprocessing import active_children
+
+    forks = 0
+
+    def now() -> None:
+        nonlocal forks
+        forks += 1
+        if forks == 3:  # by now torch watches
+            active_children()[0].kill()
+            time.sleep(1)
+
+    os.register_at_fork(after_in_parent=now)
 
 
 def kill_a_worker(after: float) -> None:

@@ -319,7 +319,7 @@ def poison(package: str, where: str, step: int, value: float, only_rank: int | N
                 if seen != step:
                     return gradient
                 gradient = gradient.clone()
-                gradient.view(-1)[0] = value
+                gradient[(0,) * gradient.dim()] = value
                 return gradient
 
             def watch(_: Any, __: Any, output: Any) -> None:

@@ -337,4 +337,4 @@ def test_a_hostile_checkpoint_runs_no_code(project: Rendered, work: Path) -> Non
 def test_no_hostile_checkpoint_runs_code(project: Rendered, work: Path, figure: Callable[..., None]) -> None:
     tried = hostile(project("single"), work)
 
-    figure("B9 no code", "hostile checkpoints refused within 5 s, nothing run", tried, tried)
+    figure("B9 hostile checkpoint", "refused within 5 s, nothing run", tried, tried)

@@ -86,7 +86,7 @@ def main(quick: bool = False) -> None:
     projects.make("parts", **common, distributed="ddp", accumulate=4)
     data = projects.scratch() / "noise"
     write_images(data)
-    rounds, steps = (1, 4) if quick else (2, 6)
+    rounds, steps = (1, 4) if quick else (3, 6)
     times = turns(
         {
             "one process": contender("one", data, steps, 1),

@@ -4,9 +4,7 @@ import atexit
 import contextlib
 import hashlib
 import marshal
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,6 +13,8 @@ from typing import Any
 
 import jinja2
 import platformdirs
+
+from scaffold.files import write_whole
 
 _MOST = 4 << 20  # bytes of a file; one that would be larger keeps only what was used last
 
@@ -62,10 +62,7 @@ class Kept:
             data = marshal.dumps({key: self.codes[key] for key in self.used})
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, beside = tempfile.mkstemp(prefix=".", dir=self.path.parent)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(data).digest() + data)
-            os.replace(beside, self.path)
+            write_whole(self.path, hashlib.sha256(data).digest() + data)
 
 
 @cache

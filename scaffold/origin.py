@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from scaffold import __version__
+from scaffold.files import write_whole
 from scaffold.paths import is_checkout, template_root
 
 DISTRIBUTION = "torch-scaffold"
@@ -111,9 +112,7 @@ def place_bundle() -> None:
         if _tags_in(target) >= _tags_in(source):
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f"{target.name}.{os.getpid()}")
-        beside.write_bytes(source.read_bytes())
-        os.replace(beside, target)
+        write_whole(target, source.read_bytes())
     except OSError:
         return
 

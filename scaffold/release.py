@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scaffold import __version__, paths
 from scaffold.errors import BadAnswer, CreateFailed, Refused, ScaffoldError
+from scaffold.files import write_whole
 from scaffold.git import asks, git
 from scaffold.history import History, order, section
 from scaffold.project import plain_copy, preview
@@ -48,9 +49,7 @@ def release(version: str, root: Path) -> Path:
         fresh = Path(name) / "template.bundle"
         git(work, "-c", "pack.threads=1", "bundle", "create", "--quiet", fresh, "HEAD", "main", "--tags")
         _verify(fresh, tag, root, Path(name))
-        beside = bundle.with_name(f".{bundle.name}.new")
-        beside.write_bytes(fresh.read_bytes())
-        os.replace(beside, bundle)
+        write_whole(bundle, fresh.read_bytes())
     return bundle
 
 

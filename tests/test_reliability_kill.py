@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -16,7 +15,7 @@ import pytest
 
 from tests.crash.faults import POWER_CUTS
 from tests.crash.fixtures import Rendered
-from tests.crash.projects import Fault, Outcome, Project, checkpoints, fresh, outcome, steps, verifies
+from tests.crash.projects import Fault, Outcome, Project, checkpoints, fresh, metrics, outcome, steps, verifies
 
 pytest_plugins = ["tests.crash.fixtures"]
 EPOCHS = ["--epochs", "4"]  # four checkpoints, of which one is purged
@@ -115,8 +114,7 @@ def curves(work: Path) -> dict[str, list[tuple[int, float]]]:
 def rows(work: Path) -> dict[str, list[tuple[int, float]]]:
     """The numbers of `metrics.jsonl`, by name, as exact as TensorBoard keeps them."""
     found: dict[str, list[tuple[int, float]]] = {}
-    for line in (work / "run" / "1" / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
+    for row in metrics(work):
         for name in row.keys() - {"step", "epoch", "kind"}:
             found.setdefault(name, []).append((row["step"], struct.unpack("f", struct.pack("f", row[name]))[0]))
     return found

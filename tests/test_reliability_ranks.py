@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from tests.crash.fixtures import Rendered
-from tests.crash.projects import FLAGS, ROOT, Fault, Project, checkpoints, outcome, steps
+from tests.crash.projects import FLAGS, ROOT, Fault, Project, checkpoints, metrics, outcome, steps
 
 pytest_plugins = ["tests.crash.fixtures"]
 EPOCHS = ["--epochs", "4", "--keep", "99"]
@@ -58,8 +58,7 @@ def same(one: Any, other: Any) -> bool:
 
 def losses(work: Path) -> list[float]:
     """The loss of each step that was logged."""
-    rows = [json.loads(line) for line in (work / "run" / "1" / "metrics.jsonl").read_text().splitlines()]
-    return [row["train/loss"] for row in rows if row["kind"] == "train"]
+    return [row["train/loss"] for row in metrics(work, "train")]
 
 
 def handed_over(one: Project, other: Project, work: Path) -> None:

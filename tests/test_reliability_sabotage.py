@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -11,7 +10,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,7 +20,7 @@ from tests import test_reliability_kill as kill
 from tests import test_reliability_ranks as ranks
 from tests import test_reliability_signals as signals
 from tests.crash.fixtures import Rendered
-from tests.crash.projects import Change, Project, checkpoints, outcome, steps
+from tests.crash.projects import Change, Project, checkpoints, metrics, outcome, steps
 
 pytest_plugins = ["tests.crash.fixtures"]
 Check = Callable[[Project, Path], object]
@@ -36,8 +34,11 @@ def resume(project: Project, work: Path) -> None:
     often = ["--agree-every", "1"] if project.ranks > 1 else []
     expected = signals.undisturbed(project, work, *often)
     here = work / "run"
-    parts = 2 if "opt.accumulate" in (project.folder / project.package / "step.py").read_text() else 1
-    where = {"where": "backward", "time_": 4 * parts + 1, "number": signal.SIGTERM}  # in the second of three steps
+    where = {
+        "where": "backward",
+        "time_": 4 * project.parts + 1,
+        "number": signal.SIGTERM,
+    }  # in the second of three steps
 
     signals.stop_and_go_on(
         project, here, expected, signal.SIGTERM, ("signal_in", {"package": project.package, **where}), *often
@@ -149,12 +150,6 @@ def shipped(name: str) -> Check:
     return run
 
 
-def rows(work: Path, kind: str) -> list[dict[str, Any]]:
-    """The rows of one kind in metrics.jsonl."""
-    every = [json.loads(line) for line in (work / "run" / "1" / "metrics.jsonl").read_text().splitlines()]
-    return [row for row in every if row["kind"] == kind]
-
-
 def tensors(work: Path, step: int, name: str = "model") -> dict[str, torch.Tensor]:
     """What a file of a checkpoint holds."""
     loaded: dict[str, torch.Tensor] = torch.load(checkpoints(work) / str(step) / f"{name}.pt", weights_only=True)
@@ -186,7 +181,7 @@ def parts_add_up(project: Project, work: Path) -> None:
     for number in (1, 2, 3):  # 16 images; 8 and 8; 6, 6 and 4
         here = work / str(number)
         assert project.run(here, "--epochs", "1", "--log-every", "1", "--accumulate", str(number)).code == 0
-        seen[number] = [(row["train/loss"], row["train/grad_norm"]) for row in rows(here, "train")]
+        seen[number] = [(row["train/loss"], row["train/grad_norm"]) for row in metrics(here, "train")]
 
     assert len(seen[1]) == 3
     for number in (2, 3):
@@ -229,14 +224,14 @@ def rates_by_hand(project: Project, work: Path) -> None:
 
     assert ended.code == 0
     assert "Warning" not in ended.said, ended.said
-    noted = [row["lr/all"] for row in rows(work, "train")]
+    noted = [row["lr/all"] for row in metrics(work, "train")]
     assert noted == pytest.approx([0.001 * (1 + math.cos(math.pi * step / 12)) for step in range(12)], abs=1e-12)
 
 
 def best_is_kept(project: Project, work: Path) -> None:
     """The best checkpoint is there at the end of a run, however many came after it, and is what is evaluated."""
     assert project.run(work, "--epochs", "5", "--keep", "2").code == 0
-    values = [next(value for name, value in row.items() if name.startswith("val/")) for row in rows(work, "val")]
+    values = [next(value for name, value in row.items() if name.startswith("val/")) for row in metrics(work, "val")]
     best = 3 * (values.index(max(values)) + 1)
 
     assert best < 12, "the best one came late, so that this would show nothing"

@@ -17,7 +17,7 @@ import torch
 from scaffold.project import render
 from tests.conftest import ROOT, tree
 from tests.crash.fixtures import Rendered
-from tests.crash.projects import Fault, Project, checkpoints, outcome, steps, write_images
+from tests.crash.projects import Fault, Project, checkpoints, metrics, outcome, steps, write_images
 from tests.rendered import importable
 from tests.test_reliability_damage import resealed
 
@@ -29,8 +29,7 @@ Effect = Callable[[Path, Path], bool]  # of the folder of the changed run, and o
 
 def rows(work: Path, kind: str = "train", run: int = 1) -> dict[int, dict[str, Any]]:
     """The rows of one kind by their steps."""
-    every = [json.loads(line) for line in (work / "run" / str(run) / "metrics.jsonl").read_text().splitlines()]
-    return {row["step"]: row for row in every if row["kind"] == kind}
+    return {row["step"]: row for row in metrics(work, kind, run)}
 
 
 # EFFECTS
@@ -237,8 +236,7 @@ class Stopped:
         """Puts a stopped run of a project into `work`."""
         trained, kept = self.project(name), self.at(name, before)
         if not kept.exists():
-            parts = 2 if "opt.accumulate" in (trained.folder / trained.package / "step.py").read_text() else 1
-            where = {"where": "forward", "time_": (STEP - 1) * parts + 1, "number": signal.SIGTERM}
+            where = {"where": "forward", "time_": (STEP - 1) * trained.parts + 1, "number": signal.SIGTERM}
             stop = ("signal_in", {"package": trained.package, **where})
             assert trained.run(kept, *EPOCHS, *before, faults=[stop]).code == 143
             assert steps(kept) == [3, STEP]

@@ -115,6 +115,11 @@ class Disk:
                     os.rename(new, old)
 
 
+def rank_here() -> int:
+    """Which of the processes this one is."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def die() -> None:
     """As by `kill -9`."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -123,7 +128,7 @@ def die() -> None:
 
 def count(folder: str, log: str) -> None:
     """Writes down each operation of process 0 on the files below a folder."""
-    if os.environ.get("RANK", "0") != "0":
+    if rank_here() != 0:
         return
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     Disk(Path(folder), lambda number, what: void(os.write(file, f"{number} {what}\n".encode())))
@@ -131,7 +136,7 @@ def count(folder: str, log: str) -> None:
 
 def die_at(folder: str, operation: int) -> None:
     """Process 0 dies just before its n-th operation on the files below a folder."""
-    if os.environ.get("RANK", "0") != "0":
+    if rank_here() != 0:
         return
     Disk(Path(folder), lambda number, _: die() if number == operation else None)
 
@@ -158,7 +163,7 @@ def record(package: str, log: str) -> None:
     batches = train.batches
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     _records.append((descriptor, log))
-    rank = os.environ.get("RANK", "0")
+    rank = str(rank_here())
 
     def recorded(loader: Any) -> Any:
         epoch = loader.sampler.epoch
@@ -184,7 +189,7 @@ def signal_in(
     package: str, where: str, time_: int, number: int, group: bool = False, again: int = 0, only_rank: int = 0
 ) -> None:
     """Sends a signal to this process or its whole group at the n-th forward, backward, evaluation or worker start."""
-    if os.environ.get("RANK", "0") != str(only_rank):
+    if rank_here() != only_rank:
         return
     import torch
 
@@ -246,7 +251,7 @@ def note_loaded(package: str, path: str) -> None:
     def noted(run: Any, step: int, net: Any, optimizer: Any, *rest: Any) -> Any:
         progress = resume_run(run, step, net, optimizer, *rest)
         loaded = {"model": state.model_state(net), "optimizer": state.optimizer_state(net, optimizer)}
-        if os.environ.get("RANK", "0") == "0":
+        if rank_here() == 0:
             torch.save(loaded, path)
         return progress
 
@@ -255,7 +260,7 @@ def note_loaded(package: str, path: str) -> None:
 
 def fail_once(package: str, what: str, rank: int, step: int = 0, folder: str = "", operation: int = 0) -> None:
     """Dies, exits or raises in the n-th step, or before the n-th operation on a folder, unless torchrun restarted it."""
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" or os.environ.get("RANK", "0") != str(rank):
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" or rank_here() != rank:
         return
 
     def fail() -> None:
@@ -284,7 +289,7 @@ def fail_once(package: str, what: str, rank: int, step: int = 0, folder: str = "
 
 def poison(package: str, where: str, step: int, value: float, only_rank: int | None = None) -> None:
     """Puts a NaN or an infinity into the images, the loss or one gradient of the n-th step."""
-    if only_rank is not None and os.environ.get("RANK", "0") != str(only_rank):
+    if only_rank is not None and rank_here() != only_rank:
         return
     train, steps = import_module(f"{package}.train"), import_module(f"{package}.step")
     seen = 0

@@ -148,6 +148,11 @@ class Project:
             path.write_text(text.replace(old, new))
         return replace(self, folder=folder)
 
+    @property
+    def parts(self) -> int:
+        """How many forward passes a step has, as these projects are set up."""
+        return 2 if "opt.accumulate" in (self.folder / self.package / "step.py").read_text() else 1
+
     def close(self) -> None:
         """Ends the server."""
         if self.server is not None:
@@ -174,6 +179,12 @@ def steps(work: Path, run: int = 1) -> list[int]:
     """The steps that have a checkpoint."""
     folder = checkpoints(work, run)
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
+
+
+def metrics(work: Path, kind: str = "", run: int = 1) -> list[dict[str, Any]]:
+    """The rows of `metrics.jsonl`, of one kind or of all."""
+    rows = [json.loads(line) for line in (work / "run" / str(run) / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if kind in ("", row["kind"])]
 
 
 def verifies(checkpoint: Path) -> bool:

@@ -304,7 +304,7 @@ QUICK = [
     ),
     Sabotage("no place in the epoch", resume, ((TRAIN, "epoch, progress.batch)", "epoch, 0)"),), "rich"),
     Sabotage("rows are all cut off", resume, ((TRAIN, "rows.size if rows else 0", "0"),), "rich"),
-    Sabotage("no hashes", damaged, ((CHECKPOINT, '_sha256(path.read_bytes()) != facts["sha256"]', "False"),)),
+    Sabotage("no hashes", damaged, ((CHECKPOINT, '_sha256(path) != facts["sha256"]', "False"),)),
     Sabotage("saved without a look", not_a_number, ((TRAIN, "nonlocal unsaved\n        look()", "nonlocal unsaved"),)),
     Sabotage(
         "frozen batch norms move",

@@ -106,6 +106,7 @@ def asking(result: Result, rounds: int) -> None:
     for _ in range(rounds):
         began = time.perf_counter()
         child = pexpect.spawn(SCAFFOLD, ["new"], env={**os.environ, "TERM": "xterm-256color", "CI": ""}, timeout=20)
+        child.delaybeforesend = None  # pexpect would sleep for 50 ms; a terminal answers where its cursor is at once
         while child.expect([r"\x1b\[6n", "How do you want to start"]) == 0:
             child.send("\x1b[20;1R")
         waited.append(time.perf_counter() - began)

@@ -113,22 +113,7 @@ def train(answers: dict[str, Any], images: str) -> int:
     package = answers["package_name"]
     if answers["weights"] != "none":
         write_weights(answers, images)
-    # below 17 pixels a resnet comes down to one, whose bfloat16 gradient is garbage on some CPUs (seen in torch 2.15)
-    size = "18" if answers["precision"] == "bf16" and answers["model"].startswith("resnet") else "8"
-    flags = [
-        "--image-size",
-        size,
-        "--data-dir",
-        images,
-        "--epochs",
-        "2",
-        "--batch-size",
-        "16",
-        "--num-workers",
-        "0",
-        "--log-every",
-        "2",
-    ]
+    flags = ["--data-dir", images, "--epochs", "2", "--batch-size", "16", "--num-workers", "0", "--log-every", "2"]
     for words in (
         ["train", *flags],
         ["evaluate", "run/1"],

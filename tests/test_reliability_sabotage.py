@@ -535,7 +535,7 @@ MORE = [
     # settings
     Sabotage(
         "a changed setting is not told, by a test of the project",
-        shipped("test_train.py::test_a_changed_setting_is_never_ignored"),
+        shipped("test_train.py::test_a_finished_run_stays_as_it_is_and_a_changed_setting_is_told"),
         ((RUN, 'notes.append(f"{flag} was', 'print(f"{flag} was'),),
     ),
 ]

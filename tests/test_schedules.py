@@ -86,7 +86,7 @@ def test_groups_are_in_the_same_proportion_to_the_end_of_a_long_run(tmp_path: Pa
     [
         ("step", {"step_size": 80, "epochs": 60}, "--step-size 80 never comes in 60 epochs"),
         ("multistep", {"milestones": (30, 60), "epochs": 60}, "the milestone 60 never comes in 60 epochs"),
-        ("cosine", {"warmup": 9.0, "epochs": 4}, "--warmup 9 does not fit into 4 epochs"),
+        ("cosine", {"warmup": 9.0, "epochs": 4}, "--warmup 9 is longer than --epochs 4"),
     ],
 )
 def test_what_would_never_happen_is_refused(

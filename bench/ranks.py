@@ -13,7 +13,7 @@ from typing import Any
 from bench import projects
 from bench.measure import Result, compared, finish, ratio, run, turns
 
-SIDE, BATCH = 112, 32
+SIDE, BATCH = 112, 64
 
 # Runs in every process: a project's own train.py on images made up in memory; process 0 prints seconds per step.
 WORKER = """
@@ -86,7 +86,7 @@ def main(quick: bool = False) -> None:
     projects.make("parts", **common, distributed="ddp", accumulate=4)
     data = projects.scratch() / "noise"
     write_images(data)
-    rounds, steps = (1, 4) if quick else (3, 6)
+    rounds, steps = (1, 4) if quick else (5, 4)
     times = turns(
         {
             "one process": contender("one", data, steps, 1),

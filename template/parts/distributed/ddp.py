@@ -107,7 +107,8 @@ def meeting_place(opt: Options) -> dist.Store:
 def prepare(net: nn.Module, process: Process) -> nn.Module:
     """Moves the model to the device and lets its gradients be averaged over the processes."""
     share_batch_norm(net, process)
-    return DistributedDataParallel(net.to(process.device))
+    # a gradient lives in the memory that is sent to the others, instead of being copied there and back
+    return DistributedDataParallel(net.to(process.device), gradient_as_bucket_view=True)
 
 
 def share_batch_norm(net: nn.Module, process: Process) -> None:

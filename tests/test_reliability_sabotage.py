@@ -416,7 +416,16 @@ MORE = [
             (CHECKPOINT, "if final.exists():", "if False:"),
         ),
     ),
-    Sabotage("files are not made safe", power_cut, ((CHECKPOINT, "os.fsync(file.fileno())", "pass"),)),
+    Sabotage(
+        "tensors are not made safe",
+        power_cut,
+        ((CHECKPOINT, 'f"{name}.pt")\n                    os.fsync(file.fileno())', 'f"{name}.pt")'),),
+    ),
+    Sabotage(
+        "state and manifest are not made safe",
+        power_cut,
+        ((CHECKPOINT, "file.flush()\n        os.fsync(file.fileno())", "file.flush()"),),
+    ),
     Sabotage("names are not made safe", power_cut, ((CHECKPOINT, "os.fsync(descriptor)", "pass"),)),
     Sabotage("rows are not made safe", power_cut, ((WRITERS, "os.fsync(self.file.fileno())", "pass"),)),
     Sabotage("checkpoints may bring code", hostile, ((CHECKPOINT, "weights_only=True", "weights_only=False"),)),

@@ -122,6 +122,12 @@ def share_batch_norm(net: nn.Module, process: Process) -> None:
             )
 
 
+def same_buffers(net: nn.Module) -> None:
+    """Gives every process the buffers of process 0, which a checkpoint holds: statistics of batch norms may differ."""
+    for buffer in net.buffers():
+        dist.broadcast(buffer, src=0)
+
+
 def total(tensor: Tensor) -> Tensor:
     """The sum over all processes."""
     tensor = tensor.clone()

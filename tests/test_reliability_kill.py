@@ -21,7 +21,7 @@ pytest_plugins = ["tests.crash.fixtures"]
 EPOCHS = ["--epochs", "4"]  # four checkpoints, of which one is purged
 KILLED = -signal.SIGKILL
 TRIES = 100  # starts of one run, until its kills have hit
-MODES = ["single", "rich", "sampler", "workers", "ddp", "fsdp"]
+MODES = ["single", "rich", "sampler", "workers", "ddp", "fsdp", "ddp_cnn", "fsdp_cnn"]
 
 
 def undisturbed(project: Project, work: Path, *flags: str) -> Outcome:

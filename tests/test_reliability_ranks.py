@@ -412,7 +412,25 @@ def test_one_and_two_processes_measure_the_same(project: Rendered, work: Path) -
     assert printed[1] == printed[0]
 
 
-@pytest.mark.parametrize("name", ["ddp", "fsdp"])
+def measured_alike(project: Project, work: Path) -> None:
+    """Of two processes that train, what they log of an epoch is what one process says of its checkpoint."""
+    assert project.run(work, "--epochs", "2").code == 0
+    assert steps(work) == [3, 6]
+
+    for row in metrics(work, "val"):
+        ended = project.run(work, str(work / "run" / "1"), "--step", str(row["step"]), ranks=1, module="evaluate")
+        assert ended.code == 0, ended.said
+        logged = [f"{name[4:]:<10} {value:.4f}" for name, value in row.items() if name.startswith("val/")]
+        assert len(logged) == 2
+        assert ended.said.splitlines()[-2:] == logged
+
+
+@pytest.mark.parametrize("name", ["ddp_cnn", "fsdp_cnn"])
+def test_what_is_logged_of_an_epoch_is_what_its_checkpoint_has(project: Rendered, work: Path, name: str) -> None:
+    measured_alike(project(name), work)
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp", "ddp_cnn", "fsdp_cnn"])
 def test_stopped_between_an_epoch_and_its_evaluation_it_goes_on(project: Rendered, work: Path, name: str) -> None:
     ranks = project(name)
     flags = [*EPOCHS, "--agree-every", "1"]

@@ -136,6 +136,11 @@ def same_losses(project: Project, work: Path) -> None:
     assert ranks.losses(work / "2") == pytest.approx(ranks.losses(work / "1"), abs=1e-5)
 
 
+def measured_alike(project: Project, work: Path) -> None:
+    """What is logged of an epoch is what its checkpoint has."""
+    ranks.measured_alike(project, work)
+
+
 def shipped(name: str) -> Check:
     """A test that every generated project brings along."""
 
@@ -283,7 +288,7 @@ class Sabotage:
 RESUME, TRAIN, STATE = "PACKAGE/resume.py", "PACKAGE/train.py", "PACKAGE/state.py"
 CHECKPOINT, SEED, DATA = "PACKAGE/checkpoint.py", "PACKAGE/seed.py", "PACKAGE/data.py"
 STEP, WRITERS, EMA = "PACKAGE/step.py", "PACKAGE/writers.py", "PACKAGE/ema.py"
-RUN, OPTIM = "PACKAGE/run.py", "PACKAGE/optim.py"
+RUN, OPTIM, EVALUATE = "PACKAGE/run.py", "PACKAGE/optim.py", "PACKAGE/evaluate.py"
 
 
 def own_dice(imported: str, dice: str) -> tuple[Change, ...]:
@@ -540,6 +545,12 @@ MORE = [
             ),
         ),
         "ddp_plain",
+    ),
+    Sabotage(
+        "each process measures with statistics of its own",
+        measured_alike,
+        ((EVALUATE, "    distributed.same_buffers(net)\n", ""),),
+        "ddp_cnn",
     ),
     # settings
     Sabotage(

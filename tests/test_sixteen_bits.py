@@ -9,7 +9,7 @@ import pytest
 
 from tests.rendered import render_project
 
-PROJECTS = [("resnet18", "none"), ("resnet18", "fsdp"), ("cnn", "none"), ("vit", "none")]
+PROJECTS = [("resnet18", "none"), ("resnet18", "fsdp"), ("cnn", "none"), ("vit", "none"), ("vit", "fsdp")]
 
 
 @pytest.mark.parametrize(("model", "distributed"), PROJECTS)

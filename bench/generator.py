@@ -15,7 +15,7 @@ import pexpect
 
 from bench import projects
 from bench.measure import Result, Table, compared, finish, peak_memory, ratio, run, timed, turns
-from scaffold.pairs import every_pair, facts, tried_values
+from scaffold import pairs
 from scaffold.paths import template_root
 from scaffold.project import plain_copy, render
 from scaffold.questions import Form
@@ -162,7 +162,8 @@ def git(folder: Path, *words: str) -> None:
 def rendering(result: Result, most: int) -> None:
     """How many projects a second, when every pair of answers is rendered in one process."""
     form = Form(template_root())
-    rows = [row.answers for row in every_pair(form, tried_values(form, facts(template_root())["values"]))][:most]
+    tried = pairs.tried_values(form, pairs.facts(template_root())["values"])
+    rows = [row.answers for row in pairs.every(form, tried)][:most]
     template = plain_template()
 
     def every() -> None:

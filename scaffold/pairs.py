@@ -1,4 +1,4 @@
-"""Answers in which every allowed pair of values comes together, in few rows."""
+"""Answers in which every allowed pair (or three) of values comes together, in few rows."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from scaffold.questions import Form
 
 # The value of a question, as its place among those that are tried.
 Choice = tuple[str, int]
-Pair = tuple[Choice, Choice]
+Together = tuple[Choice, ...]
 
 
 @dataclass(frozen=True)
@@ -81,42 +81,39 @@ def simplest(form: Form, tried: dict[str, list[Any]], wanted: dict[str, int]) ->
     return complete(form, tried, wanted, lambda name, _: list(range(len(tried[name]))))
 
 
-def every_pair(form: Form, tried: dict[str, list[Any]]) -> list[Row]:
-    """Rows that hold every pair of values that any project can hold, found greedily."""
-    left = dict.fromkeys(_all_pairs(tried))  # a set that keeps its order
+def every(form: Form, tried: dict[str, list[Any]], size: int = 2) -> list[Row]:
+    """Rows that hold every pair (or three, or more) of values that any project can hold, found greedily."""
+    left = dict.fromkeys(_all(tried, size))  # a set that keeps its order
     rows: list[Row] = []
     while left:
         wanted = dict(next(iter(left)))
-        del left[_pair(*wanted.items())]
+        del left[_together(wanted.items())]
 
         def most_new(name: str, choices: dict[str, int], wanted: dict[str, int] = wanted) -> list[int]:
-            others = {**wanted, **choices}.items()
-            gain = [sum(_pair((name, place), other) in left for other in others) for place in range(len(tried[name]))]
+            others = list(combinations({**wanted, **choices}.items(), size - 1))
+            gain = [
+                sum(_together([(name, place), *some]) in left for some in others) for place in range(len(tried[name]))
+            ]
             # among equals each row begins elsewhere, or the first values would come again and again
             turn = [(place - len(rows)) % len(gain) for place in range(len(gain))]
             return sorted(range(len(gain)), key=lambda place: (-gain[place], turn[place]))
 
         row = complete(form, tried, wanted, most_new)
         if row is None:
-            continue  # no project has both
+            continue  # no project has them all
         rows.append(row)
-        for pair in pairs_of(row.choices):
-            left.pop(pair, None)
+        for some in combinations(row.choices.items(), size):
+            left.pop(_together(some), None)
     return rows
 
 
-def pairs_of(choices: dict[str, int]) -> Iterable[Pair]:
-    """The pairs that a row holds."""
-    return (_pair(one, two) for one, two in combinations(choices.items(), 2))
-
-
-def _all_pairs(tried: dict[str, list[Any]]) -> Iterable[Pair]:
-    """Every pair of values, those of the questions with the most values first."""
+def _all(tried: dict[str, list[Any]], size: int) -> Iterable[Together]:
+    """So many values of different questions, in all ways, those of the questions with the most values first."""
     names = sorted(tried, key=lambda name: -len(tried[name]))
-    for one, two in combinations(names, 2):
-        for left, right in product(range(len(tried[one])), range(len(tried[two]))):
-            yield _pair((one, left), (two, right))
+    for some in combinations(names, size):
+        for places in product(*(range(len(tried[name])) for name in some)):
+            yield _together(zip(some, places, strict=True))
 
 
-def _pair(one: Choice, two: Choice) -> Pair:
-    return (one, two) if one < two else (two, one)
+def _together(choices: Iterable[Choice]) -> Together:
+    return tuple(sorted(choices))

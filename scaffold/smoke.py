@@ -84,9 +84,19 @@ def cases_of(form: Form, rows: Sequence[dict[str, Any]]) -> list[Case]:
 
 
 def run(
-    template: Path, answers_file: str | None, preset: str | None, say: Callable[[str], None], *, jobs: int, train: int
+    template: Path,
+    answers_file: str | None,
+    preset: str | None,
+    say: Callable[[str], None],
+    *,
+    jobs: int,
+    train: int,
+    size: int = 2,
 ) -> tuple[list[Case], list[str]]:
-    """Try the answers of a file or a preset, else every pair of answers; also returns which choices change nothing."""
+    """Try the answers of a file or a preset, else every pair (or three) of answers.
+
+    Also returns which choices change nothing.
+    """
     check_programs()
     if not (template / "copier.yml").is_file():
         raise BadAnswer(f"{template} holds no template: there is no copier.yml in it", at="--template")
@@ -97,8 +107,8 @@ def run(
         rows = [sources.complete(form, given, str(given.values.get("project_name", "trial")))]
     else:
         tried = pairs.tried_values(form, pairs.facts(template)["values"])
-        rows = [row.answers for row in pairs.every_pair(form, tried)]
-        say(f"{len(rows)} projects hold every pair of answers")
+        rows = [row.answers for row in pairs.every(form, tried, size)]
+        say(f"{len(rows)} projects hold every {'pair' if size == 2 else 'three'} of answers")
         idle = idle_choices(template, form, tried, jobs)
         say(f"choices: {len(idle)} change nothing")
     cases = cases_of(form, rows)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def tried(form: Form) -> dict[str, list[Any]]:
 
 @pytest.fixture(scope="module")
 def rows(form: Form, tried: dict[str, list[Any]]) -> list[Row]:
-    return pairs.every_pair(form, tried)
+    return pairs.every(form, tried)
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +93,18 @@ def test_the_rows_are_few_and_answer_everything(form: Form, rows: list[Row]) -> 
     assert len(rows) <= 60
     for row in rows:
         assert form.recorded(form.fill(row.answers, "p")) == row.answers
+
+
+def test_three_answers_come_together(form: Form, tried: dict[str, list[Any]]) -> None:
+    varied = {name: tried[name] for name in ("distributed", "precision", "optimizer", "ema")}
+    varied["model"] = [model for model in tried["model"] if model != "own"]  # which needs other answers too
+
+    rows = pairs.every(form, {**{name: values[:1] for name, values in tried.items()}, **varied}, 3)
+
+    for names in combinations(varied, 3):
+        held = {tuple(row.answers[name] for name in names) for row in rows}
+        assert held == set(product(*(varied[name] for name in names)))
+    assert len(rows) <= 40  # of 120 that there are; 30 have each model, mode and precision
 
 
 def test_a_preset_is_rendered_checked_and_trained(scaffold: Run) -> None:
@@ -167,6 +179,7 @@ def test_a_question_that_changes_nothing_is_found(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["--pairs", "--preset", "digits"], "--pairs makes its own answers"),
+        (["--triples", "--answers", "a.yml"], "--triples makes its own answers"),
         (["--template", "nowhere"], "holds no template"),
         (["--preset", "digit"], "did you mean 'digits'?"),
     ],
@@ -179,7 +192,8 @@ def test_what_cannot_be_tried_is_refused(scaffold: Run, words: list[str], senten
 
 
 @pytest.mark.nightly
-def test_all_projects_of_the_pairs_train(scaffold: Run) -> None:
-    result = scaffold("smoke", "--train", "100")
+@pytest.mark.parametrize("which", ["--pairs", "--triples"])
+def test_all_projects_train(scaffold: Run, which: str) -> None:
+    result = scaffold("smoke", which, "--train", "1000")
 
     assert result.code == 0, result.out

@@ -140,7 +140,7 @@ def answer_sets(template: Path) -> list[dict[str, Any]]:
     """Every preset that a template takes, and rows that between them have every value of every question of it."""
     form = Form(template)
     presets = [yaml.safe_load(path.read_text()) for path in paths.presets().values()]
-    rows = pairs.every_pair(form, pairs.tried_values(form, pairs.facts(template)["values"]))
+    rows = pairs.every(form, pairs.tried_values(form, pairs.facts(template)["values"]))
     return [*(preset for preset in presets if preset.keys() <= form.questions.keys()), *(row.answers for row in rows)]
 
 

@@ -31,6 +31,8 @@ SHARED = (
     "pytest",
 )
 SECONDS = 300  # for one trial
+# where processes cannot be forked each imports torch anew, which is slow and works
+START = "fork" if hasattr(os, "fork") else "spawn"
 
 
 def main() -> None:
@@ -42,8 +44,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
-    # where processes cannot be forked each imports torch anew, which is slow and works
-    context: Any = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+    context: Any = multiprocessing.get_context(START)
     write_images(Path(work["images"]))
     waiting = [(project, what) for project in work["projects"] for what in ("train", "quick")]
     running: list[tuple[BaseProcess, dict[str, Any], str, float]] = []
@@ -112,8 +113,13 @@ def quick() -> int:
 def train(answers: dict[str, Any], images: str) -> int:
     """Six real steps, an evaluation, a checkpoint, a prediction: each by the command that a person would type."""
     package = answers["package_name"]
+    os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
     if answers["weights"] != "none":
-        write_weights(answers, images)
+        # in a process of its own: where torch has computed once, the processes that are forked cannot
+        writing: Any = multiprocessing.get_context(START)
+        writer = writing.Process(target=write_weights, args=(answers, images))
+        writer.start()
+        writer.join()
     flags = ["--data-dir", images, "--epochs", "2", "--batch-size", "16", "--num-workers", "0", "--log-every", "2"]
     for words in (
         ["train", *flags],
@@ -147,7 +153,7 @@ def in_two(program: Callable[[], int]) -> int:
         nproc_per_node=2,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        start_method="fork" if hasattr(os, "fork") else "spawn",
+        start_method=START,
         max_restarts=0,
         monitor_interval=0.1,
     )
@@ -161,7 +167,6 @@ def write_weights(answers: dict[str, Any], images: str) -> None:
     if answers["weights"] == "imagenet":
         from torchvision.models import get_model, get_model_weights
 
-        os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
         name = Path(get_model_weights(answers["model"]).DEFAULT.url).name
         file = Path("torch-home", "hub", "checkpoints", name)
         state = get_model(answers["model"]).state_dict()

@@ -502,6 +502,8 @@ def smoke(
     from scaffold import smoke as trials
     from scaffold.paths import template_root
 
+    if pairs and triples:
+        raise BadAnswer("--pairs and --triples are two sets of answers", at="--triples", help="give one of them")
     if (pairs or triples) and (answers_file or preset):
         flag = "--triples" if triples else "--pairs"
         raise BadAnswer(f"{flag} makes its own answers", at=flag, help="leave out --answers and --preset")

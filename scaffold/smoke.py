@@ -107,8 +107,10 @@ def run(
         rows = [sources.complete(form, given, str(given.values.get("project_name", "trial")))]
     else:
         tried = pairs.tried_values(form, pairs.facts(template)["values"])
+        which = "pair of answers" if size == 2 else "three answers that go together"
+        say(f"looking for projects that hold every {which}")
         rows = [row.answers for row in pairs.every(form, tried, size)]
-        say(f"{len(rows)} projects hold every {'pair' if size == 2 else 'three'} of answers")
+        say(f"{len(rows)} projects do")
         idle = idle_choices(template, form, tried, jobs)
         say(f"choices: {len(idle)} change nothing")
     cases = cases_of(form, rows)

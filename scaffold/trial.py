@@ -10,6 +10,7 @@ import math
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -48,26 +49,40 @@ def main() -> None:
     write_images(Path(work["images"]))
     waiting = [(project, what) for project in work["projects"] for what in ("train", "quick")]
     running: list[tuple[BaseProcess, dict[str, Any], str, float]] = []
-    while waiting or running:
-        while waiting and len(running) < work["jobs"]:
-            project, what = waiting.pop(0)
-            process = context.Process(target=trial, args=(project, what, work["images"]))
-            process.start()
-            running.append((process, project, what, time.monotonic()))
-        for entry in list(running):
-            process, project, what, began = entry
-            seconds = time.monotonic() - began
-            process.join(0.05)
-            if process.exitcode is None and seconds < SECONDS:
-                continue
-            process.kill()
-            process.join()
-            running.remove(entry)
-            log = Path(project["folder"], f"smoke-{what}.log")
-            said = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
-            problem = "" if process.exitcode == 0 else "\n".join(said.splitlines()[-25:]) or f"exit {process.exitcode}"
-            result = {"name": project["name"], "what": what, "seconds": round(seconds, 1), "problem": problem}
-            print(json.dumps(result), flush=True)
+    try:
+        while waiting or running:
+            while waiting and len(running) < work["jobs"]:
+                project, what = waiting.pop(0)
+                process = context.Process(target=trial, args=(project, what, work["images"]))
+                process.start()
+                running.append((process, project, what, time.monotonic()))
+            for entry in list(running):
+                process, project, what, began = entry
+                seconds = time.monotonic() - began
+                process.join(0.05)
+                if process.exitcode is None and seconds < SECONDS:
+                    continue
+                end(process)
+                running.remove(entry)
+                log = Path(project["folder"], f"smoke-{what}.log")
+                said = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
+                last = "\n".join(said.splitlines()[-25:])
+                problem = "" if process.exitcode == 0 else last or f"exit {process.exitcode}"
+                result = {"name": project["name"], "what": what, "seconds": round(seconds, 1), "problem": problem}
+                print(json.dumps(result), flush=True)
+    finally:
+        for process, *_ in running:
+            end(process)
+
+
+def end(process: BaseProcess) -> None:
+    """Ends a trial with all that it has started, if it has not ended by itself."""
+    if process.exitcode is None:
+        if hasattr(os, "killpg") and process.pid:
+            with contextlib.suppress(ProcessLookupError):  # so young that it is no group yet
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+    process.join()
 
 
 def write_images(folder: Path) -> None:
@@ -88,6 +103,8 @@ def write_images(folder: Path) -> None:
 
 def trial(project: dict[str, Any], what: str, images: str) -> None:
     """One trial, in a process of its own, which ends with it."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # so that all it starts can be ended together
     with open(Path(project["folder"], f"smoke-{what}.log"), "w", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -115,11 +132,12 @@ def train(answers: dict[str, Any], images: str) -> int:
     package = answers["package_name"]
     os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
     if answers["weights"] != "none":
-        # in a process of its own: where torch has computed once, the processes that are forked cannot
+        # in a process of its own: those forked from one that had used a model were seen to die in their first step
         writing: Any = multiprocessing.get_context(START)
         writer = writing.Process(target=write_weights, args=(answers, images))
         writer.start()
         writer.join()
+        assert writer.exitcode == 0, "the weights could not be written"
     flags = ["--data-dir", images, "--epochs", "2", "--batch-size", "16", "--num-workers", "0", "--log-every", "2"]
     for words in (
         ["train", *flags],
@@ -138,13 +156,14 @@ def train(answers: dict[str, Any], images: str) -> int:
     assert [row["step"] for row in steps] == [2, 4, 6], steps
     assert all(math.isfinite(row["train/loss"]) and rates <= row.keys() for row in steps), steps
     assert list(Path("run/1/checkpoints").glob("*/MANIFEST.json"))
-    for folder in ("run", "torch-home"):  # those of many projects would fill the disk
+    for folder in ("run", "torchrun", "torch-home"):  # those of many projects would fill the disk
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
 def in_two(program: Callable[[], int]) -> int:
     """Runs a program as torchrun does, in two processes; they too share the import of torch."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     config = LaunchConfig(
@@ -156,6 +175,7 @@ def in_two(program: Callable[[], int]) -> int:
         start_method=START,
         max_restarts=0,
         monitor_interval=0.1,
+        logs_specs=DefaultLogsSpecs(log_dir="torchrun"),
     )
     return max(map(int, elastic_launch(config, program)().values()))
 

@@ -425,7 +425,7 @@ def measured_alike(project: Project, work: Path) -> None:
         assert ended.said.splitlines()[-2:] == logged
 
 
-@pytest.mark.parametrize("name", ["ddp_cnn", "fsdp_cnn"])
+@pytest.mark.parametrize("name", ["ddp_cnn", "fsdp_cnn", "fsdp_bf16"])
 def test_what_is_logged_of_an_epoch_is_what_its_checkpoint_has(project: Rendered, work: Path, name: str) -> None:
     measured_alike(project(name), work)
 

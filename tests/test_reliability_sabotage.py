@@ -552,6 +552,12 @@ MORE = [
         ((EVALUATE, "    distributed.same_buffers(net)\n", ""),),
         "ddp_cnn",
     ),
+    Sabotage(
+        "measured in 32 bits",
+        measured_alike,
+        ((EVALUATE, "    distributed.shard(net, process)", "    net.to(process.device)"),),
+        "fsdp_bf16",
+    ),
     # settings
     Sabotage(
         "a changed setting is not told, by a test of the project",

@@ -179,6 +179,7 @@ def test_a_question_that_changes_nothing_is_found(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["--pairs", "--preset", "digits"], "--pairs makes its own answers"),
+        (["--pairs", "--triples"], "--pairs and --triples are two sets of answers"),
         (["--triples", "--answers", "a.yml"], "--triples makes its own answers"),
         (["--template", "nowhere"], "holds no template"),
         (["--preset", "digit"], "did you mean 'digits'?"),

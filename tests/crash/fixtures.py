@@ -40,6 +40,10 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     # batch norms, whose statistics are each process's own
     "ddp_cnn": ({"distributed": "ddp", "logger": "none", "ema": True, "accumulate": 2}, ["--ema", "0.5"]),
     "fsdp_cnn": ({"distributed": "fsdp", "logger": "none", "accumulate": 2}, []),
+    "fsdp_bf16": (
+        {"distributed": "fsdp", "logger": "none", "model": "vit", "precision": "bf16"},
+        ["--dim", "16", "--depth", "1"],
+    ),
     "ddp_sampler": (
         {"distributed": "ddp", "logger": "none", "task": "metric_learning"},
         [],

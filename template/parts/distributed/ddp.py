@@ -123,9 +123,13 @@ def share_batch_norm(net: nn.Module, process: Process) -> None:
 
 
 def same_buffers(net: nn.Module) -> None:
-    """Gives every process the buffers of process 0, which a checkpoint holds: statistics of batch norms may differ."""
-    for buffer in net.buffers():
-        dist.broadcast(buffer, src=0)
+    """Gives every process the buffers that a checkpoint holds, those of process 0: statistics of batch norms differ."""
+    saved = net.state_dict().keys()
+    for name, buffer in net.named_buffers():
+        if name in saved:
+            whole = buffer.contiguous()  # a part of another tensor cannot be sent
+            dist.broadcast(whole, src=0)
+            buffer.copy_(whole)
 
 
 def total(tensor: Tensor) -> Tensor:

@@ -183,3 +183,5 @@ def shutdown() -> None:
     """Leaves the other processes."""
     if dist.is_initialized():
         dist.destroy_process_group()
+        # a thread of gloo that has not let go of its last tensor when Python ends would abort the process (torch 2.14)
+        time.sleep(0.1)

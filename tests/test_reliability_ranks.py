@@ -447,6 +447,32 @@ def test_stopped_between_an_epoch_and_its_evaluation_it_goes_on(project: Rendere
     assert outcome(work / "whole").differs(outcome(here)) == []
 
 
+# One processor, and nobody else gets Python's lock until this process waits: so a thread of gloo is late with letting go.
+LEAVE = """
+import os, sys, torch
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from PACKAGE import distributed
+process = distributed.start(distributed.Options())
+net = distributed.prepare(torch.nn.Linear(2, 2), process)
+net(torch.ones(1, 2)).sum().backward()
+sys.setswitchinterval(100)
+distributed.tell("the end")
+distributed.shutdown()
+"""
+
+
+def test_processes_end_without_an_abort(project: Rendered, work: Path) -> None:
+    ddp = project("ddp_plain")
+    work.mkdir(parents=True)
+    script = work / "leave.py"
+    script.write_text(LEAVE.replace("PACKAGE", ddp.package))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ddp.folder)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    for _ in range(3):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 # ACCIDENTS
 
 

@@ -33,7 +33,7 @@ SHARED = (
 )
 SECONDS = 300  # for one trial
 # where processes cannot be forked each imports torch anew, which is slow and works
-START = "fork" if hasattr(os, "fork") else "spawn"
+CONTEXT: Any = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
 
 
 def main() -> None:
@@ -45,7 +45,6 @@ def main() -> None:
 
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
-    context: Any = multiprocessing.get_context(START)
     write_images(Path(work["images"]))
     waiting = [(project, what) for project in work["projects"] for what in ("train", "quick")]
     running: list[tuple[BaseProcess, dict[str, Any], str, float]] = []
@@ -53,7 +52,7 @@ def main() -> None:
         while waiting or running:
             while waiting and len(running) < work["jobs"]:
                 project, what = waiting.pop(0)
-                process = context.Process(target=trial, args=(project, what, work["images"]))
+                process = CONTEXT.Process(target=trial, args=(project, what, work["images"]))
                 process.start()
                 running.append((process, project, what, time.monotonic()))
             for entry in list(running):
@@ -130,11 +129,10 @@ def quick() -> int:
 def train(answers: dict[str, Any], images: str) -> int:
     """Six real steps, an evaluation, a checkpoint, a prediction: each by the command that a person would type."""
     package = answers["package_name"]
-    os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
     if answers["weights"] != "none":
+        os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
         # in a process of its own: those forked from one that had used a model were seen to die in their first step
-        writing: Any = multiprocessing.get_context(START)
-        writer = writing.Process(target=write_weights, args=(answers, images))
+        writer = CONTEXT.Process(target=write_weights, args=(answers, images))
         writer.start()
         writer.join()
         assert writer.exitcode == 0, "the weights could not be written"
@@ -172,7 +170,7 @@ def in_two(program: Callable[[], int]) -> int:
         nproc_per_node=2,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        start_method=START,
+        start_method=CONTEXT.get_start_method(),
         max_restarts=0,
         monitor_interval=0.1,
         logs_specs=DefaultLogsSpecs(log_dir="torchrun"),

@@ -136,11 +136,6 @@ def same_losses(project: Project, work: Path) -> None:
     assert ranks.losses(work / "2") == pytest.approx(ranks.losses(work / "1"), abs=1e-5)
 
 
-def measured_alike(project: Project, work: Path) -> None:
-    """What is logged of an epoch is what its checkpoint has."""
-    ranks.measured_alike(project, work)
-
-
 def shipped(name: str) -> Check:
     """A test that every generated project brings along."""
 
@@ -548,13 +543,13 @@ MORE = [
     ),
     Sabotage(
         "each process measures with statistics of its own",
-        measured_alike,
+        ranks.measured_alike,
         ((EVALUATE, "    distributed.same_buffers(net)\n", ""),),
         "ddp_cnn",
     ),
     Sabotage(
         "measured in 32 bits",
-        measured_alike,
+        ranks.measured_alike,
         ((EVALUATE, "    distributed.shard(net, process)", "    net.to(process.device)"),),
         "fsdp_bf16",
     ),

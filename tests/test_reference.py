@@ -363,14 +363,26 @@ def test_semi_hard_triplets_have_a_gradient(module: Module) -> None:
     assert float(anchor.grad.abs()) > 0
 
 
-def test_the_batch_gives_each_image_the_farthest_of_its_class_and_the_nearest_of_another(module: Module) -> None:
-    points = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [1.0, 1.0], [0.0, 1.0], [-1.0, 0.1]]), dim=1)
-    labels = torch.tensor([0, 0, 0, 1, 1])
+def at(*degrees: float) -> Tensor:
+    """Embeddings of length 1 on a circle."""
+    angle = torch.tensor(degrees).deg2rad()
+    return torch.stack([angle.cos(), angle.sin()], dim=1)
 
-    positive, negative = module("losses.triplet").triplets(points, labels)
 
-    assert positive.tolist() == [2, 2, 0, 4, 3]
-    assert negative.tolist() == [3, 3, 3, 2, 2]
+def test_the_batch_gives_each_image_the_nearest_of_its_class_and_the_nearest_of_another_beyond_it(
+    module: Module,
+) -> None:
+    positive, negative = module("losses.triplet").triplets(at(0, 10, 45, 90, 175), torch.tensor([0, 0, 0, 1, 1]))
+
+    assert positive.tolist() == [1, 0, 1, 4, 3]
+    assert negative.tolist() == [3, 3, 3, 0, 2]  # 2 is the nearest to 3, but nearer than 4
+
+
+def test_an_image_without_a_better_triplet_still_has_one(module: Module) -> None:
+    positive, negative = module("losses.triplet").triplets(at(0, 12, 20, 90), torch.tensor([0, 1, 2, 0]))
+
+    assert positive.tolist() == [3, 1, 2, 0]  # 1 and 2 are alone in their classes
+    assert negative.tolist() == [2, 2, 1, 1]  # all others are nearer to 0 than 3 is: the farthest of them
 
 
 def test_the_criterion_is_the_weighted_sum(module: Module, opt: Any, batch: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -158,6 +158,11 @@ def test_a_gradient_too_large_to_square_poisons_no_optimizer(project: Rendered, 
     poisoned(project("single"), work, "gradient", 8, "1e30")
 
 
+def test_a_large_number_is_no_broken_one(project: Rendered, work: Path) -> None:
+    ended = project("single").run(work, *EPOCHS, faults=[("huge", {"package": project("single").package})])
+    assert ended.code == 0, ended.said
+
+
 def plainly(project: Project, work: Path, *flags: str, fault: Fault | None = None) -> subprocess.Popen[str]:
     """Training in a process without our server, whose end is that of an ordinary program."""
     code = f"import {project.package}.train as train, sys; from tests.crash import faults\n"

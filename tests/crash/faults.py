@@ -287,6 +287,19 @@ def fail_once(package: str, what: str, rank: int, step: int = 0, folder: str = "
     vars(train)["train_step"] = counted
 
 
+def huge(package: str) -> None:
+    """Begins with a buffer whose square no 32-bit number can hold."""
+    train = import_module(f"{package}.train")
+    build = train.build_model
+
+    def built(opt: Any) -> Any:
+        net = build(opt)
+        next(buffer for name, buffer in net.named_buffers() if name.endswith("running_var")).fill_(1e30)
+        return net
+
+    vars(train)["build_model"] = built
+
+
 def poison(package: str, where: str, step: int, value: float, only_rank: int | None = None) -> None:
     """Puts a NaN or an infinity into the images, the loss or one gradient of the n-th step."""
     if only_rank is not None and rank_here() != only_rank:

@@ -35,15 +35,21 @@ class TripletLoss(nn.Module):
 
 
 def triplets(embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """For each image of the batch, the farthest of its class and the nearest of another: indices (positive, negative).
+    """For each image of the batch, the nearest of its class and the nearest of another that is farther than that:
+    indices (positive, negative). `embedding` (n, dimensions) is of length 1.
 
-    This is "batch hard" of Hermans et al., "In Defense of the Triplet Loss", 2017. An image that is alone in its class
-    is its own positive. Both tensors have shape (n,), whatever the labels, so a GPU never waits for the host.
+    This is "easy positive, semi-hard negative" of Xuan et al., "Improved Embeddings with Easy Positive Triplet Mining",
+    WACV 2020. The farthest of its class and the nearest of another would draw all embeddings into one point where they
+    are close together at first. If none of another class is farther, the farthest of them is taken; an image that is
+    alone in its class is its own positive. Both tensors have shape (n,), whatever the labels, so a GPU never waits for
+    the host.
     """
     same = labels[:, None] == labels[None, :]
-    similarity = embedding @ embedding.T
-    positive = similarity.masked_fill(~same, torch.inf).argmin(dim=1)
-    negative = similarity.masked_fill(same, -torch.inf).argmax(dim=1)
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    similarity = embedding @ embedding.T  # between -1 and 1
+    positive = similarity.masked_fill(itself, -2).masked_fill(~same, -torch.inf).argmax(dim=1)
+    farther = similarity < similarity.gather(1, positive[:, None])
+    negative = torch.where(farther, similarity, -2 - similarity).masked_fill(same, -torch.inf).argmax(dim=1)
     return positive, negative
 
 

@@ -385,6 +385,16 @@ def test_an_image_without_a_better_triplet_still_has_one(module: Module) -> None
     assert negative.tolist() == [2, 2, 1, 1]  # all others are nearer to 0 than 3 is: the farthest of them
 
 
+def test_a_batch_of_one_class_pushes_nothing_apart(module: Module, opt: Any) -> None:
+    embedding = at(0, 40, 100, 190).requires_grad_()
+
+    loss = module("losses.triplet").triplet(embedding, embedding, torch.zeros(4).long(), replace(opt, beta=0.0))
+    loss.backward()
+
+    assert embedding.grad is not None
+    assert not embedding.grad.any()
+
+
 def test_the_criterion_is_the_weighted_sum(module: Module, opt: Any, batch: tuple[Tensor, Tensor, Tensor]) -> None:
     logits, embedding, labels = batch
     opt = replace(opt, losses={"cross_entropy": 1.0, "mse": 2.0, "triplet": 0.5, "hinge_embedding": 0.25})

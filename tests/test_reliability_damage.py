@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import tarfile
 import time
@@ -127,11 +128,13 @@ def test_the_checkpoint_of_another_model_is_refused(project: Rendered, work: Pat
     shutil.rmtree(checkpoints(work) / newest)
     shutil.copytree(checkpoints(work.parent / "other") / newest, checkpoints(work) / newest)
 
-    ended = single.run(work, *EPOCHS)
+    trained = single.run(work, *EPOCHS)
+    measured = single.run(work, str(work / "run" / "1"), "--step", newest, module="evaluate")
 
-    assert ended.code == 4
-    assert f"checkpoint {newest} does not fit the model" in ended.said
-    assert "Traceback" not in ended.said
+    for ended, named in ((trained, newest), (measured, rf"{newest} of \S+")):
+        assert ended.code == 4
+        assert re.search(f"checkpoint {named} does not fit the model: size mismatch", ended.said)
+        assert "Traceback" not in ended.said
 
 
 @pytest.mark.parametrize("flags", [["--run", "None"], ["--run", "1"]])

@@ -538,3 +538,14 @@ def test_ranks_keep_equal_records(project: Rendered, work: Path) -> None:
 
     assert outcome(work / "one").differs(outcome(work / "two")) == []
     assert len(list((work / "one" / "run").glob("[0-9]*"))) == 1
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp"])
+def test_an_epoch_that_is_not_saved_leaves_the_same_weights(project: Rendered, work: Path, name: str) -> None:
+    """After it the weights themselves are trained, not the moving average that was measured."""
+    trained = project(name)
+    for every in ("1", "4"):
+        assert trained.run(work / every, *EPOCHS, "--save-every", every).code == 0
+    often, seldom = steps(work / "1"), steps(work / "4")
+    assert len(seldom) < len(often) == 4
+    assert outcome(work / "1").tensors == outcome(work / "4").tensors

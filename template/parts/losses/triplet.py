@@ -41,8 +41,8 @@ def triplets(embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     This is "easy positive, semi-hard negative" of Xuan et al., "Improved Embeddings with Easy Positive Triplet Mining",
     WACV 2020. The farthest of its class and the nearest of another would draw all embeddings into one point where they
     are close together at first. If none of another class is farther, the farthest of them is taken; an image that is
-    alone in its class is its own positive. Both tensors have shape (n,), whatever the labels, so a GPU never waits for
-    the host.
+    alone in its class is its own positive. Without another class the positive is the negative as well, and the two
+    cancel out. Both tensors have shape (n,), whatever the labels, so a GPU never waits for the host.
     """
     same = labels[:, None] == labels[None, :]
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -50,7 +50,7 @@ def triplets(embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     positive = similarity.masked_fill(itself, -2).masked_fill(~same, -torch.inf).argmax(dim=1)
     farther = similarity < similarity.gather(1, positive[:, None])
     negative = torch.where(farther, similarity, -2 - similarity).masked_fill(same, -torch.inf).argmax(dim=1)
-    return positive, negative
+    return positive, torch.where(same.all(dim=1), positive, negative)
 
 
 def triplet(logits: Tensor, embedding: Tensor, labels: Tensor, opt: Options) -> Tensor:

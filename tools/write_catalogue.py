@@ -58,7 +58,9 @@ def build(name: str) -> nn.Module:
     source = (ROOT / "template/parts/model" / f"{name}.py.jinja").read_text()
     code = environment.from_string(source).render(has_head=True)
     namespace: dict[str, Any] = {"__name__": f"{name}_model"}
-    exec(code.replace("from .options import Options", "Options = object"), namespace)  # noqa: S102  # our own parts
+    for line in ("errors import RunError", "options import Options"):  # of the project, which is not there
+        code = code.replace(f"from .{line}\n", f"{line.split()[-1]} = object\n")
+    exec(code, namespace)  # noqa: S102  # our own parts
     with torch.device("meta"):
         model = namespace["build_model"](OPTIONS)
     assert isinstance(model, nn.Module)

@@ -471,9 +471,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"scheduler": "one_cycle"},
 ]
 # What happens to a setting that changed, as the README of a project has it in its table.
-TAKEN = {"num_workers", "log_every", "save_every", "keep", "compile", "loader_timeout", "timeout", "agree_every"}
+TAKEN = {"num_workers", "log_every", "save_every", "keep", "loader_timeout", "timeout", "agree_every"}
 TAKEN |= {"cache_mb", "run", "new_run", "run_dir", "seeds", "plan"}  # not of the run, or without effect on it
-TOLD = {"lr", "groups", "losses", "epochs", "data_dir"}
+TOLD = {"lr", "groups", "losses", "epochs", "data_dir", "compile"}
 TOLD |= {"warmup", "milestones", "gamma", "step_size"}  # the schedule
 TOLD |= {"shift", "rotate", "zoom", "flip"}  # augmentation
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema"}  # how a step is made

@@ -231,12 +231,18 @@ def signal_in(
         vars(data)["batches"] = in_the_middle
     elif where == "worker start":
         start = torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__init__
+        handlers = import_module("torch.utils.data._utils.signal_handling")
 
         def started(self: Any, loader: Any) -> None:
-            threading.Timer(0.01, now).start()
+            threading.Timer(0.1, now).start()
             start(self, loader)
 
+        def slowly(ready: Callable[[], None] = handlers._set_worker_signal_handlers) -> None:
+            ready()
+            time.sleep(0.3)  # here a worker dies of a signal, if one reaches it
+
         torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__init__ = started  # type: ignore[method-assign]  # a fault
+        vars(handlers)["_set_worker_signal_handlers"] = slowly
     else:
         raise ValueError(where)
 

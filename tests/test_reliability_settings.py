@@ -455,6 +455,28 @@ def test_without_a_number_changed_settings_begin_a_new_run(
     assert (work / "run" / str(run + 1)).is_dir()
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "wanted"),
+    [
+        ("heads", "3", "heads divide the dimensions"),
+        ("heads", "0", "heads divide the dimensions"),
+        ("patch-size", "99", "a patch is at most an image"),
+        ("dropout", "2", "--dropout must be at least 0 and below 1, and is 2.0"),
+        ("ema", "1", "--ema must be at least 0 and below 1, and is 1.0"),
+        ("agree-every", "0", "--agree-every must be at least 1, and is 0"),
+    ],
+)
+def test_a_setting_that_cannot_train_is_refused_before_anything_is_made(
+    project: Rendered, work: Path, flag: str, value: str, wanted: str
+) -> None:
+    ended = project("ddp").run(work, f"--{flag}", value, "--plan", ranks=1)
+
+    assert ended.code == 2, ended.said
+    assert wanted in ended.said
+    assert "Traceback" not in ended.said
+    assert not (work / "run").exists()
+
+
 # EVERY SETTING HAS ITS PLACE
 
 

@@ -463,7 +463,7 @@ def test_without_a_number_changed_settings_begin_a_new_run(
         ("patch-size", "99", "a patch is at most an image"),
         ("dropout", "2", "--dropout must be at least 0 and below 1, and is 2.0"),
         ("ema", "1", "--ema must be at least 0 and below 1, and is 1.0"),
-        ("agree-every", "0", "--agree-every must be at least 1, and is 0"),
+        ("agree-every", "0", "--agree-every must be above 0, and is 0"),
     ],
 )
 def test_a_setting_that_cannot_train_is_refused_before_anything_is_made(

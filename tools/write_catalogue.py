@@ -60,7 +60,7 @@ def build(name: str) -> nn.Module:
     namespace: dict[str, Any] = {"__name__": f"{name}_model"}
     for line in ("errors import RunError", "options import Options"):  # of the project, which is not there
         code = code.replace(f"from .{line}\n", f"{line.split()[-1]} = object\n")
-    exec(code, namespace)  # noqa: S102  # our own parts
+    exec(code, namespace)  # noqa: S102  # a file of this repository
     with torch.device("meta"):
         model = namespace["build_model"](OPTIONS)
     assert isinstance(model, nn.Module)

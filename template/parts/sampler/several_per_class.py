@@ -23,11 +23,11 @@ class SeveralPerClass(Sampler[int]):
     """
 
     def __init__(self, labels: Tensor, opt: Options, process: Process) -> None:
-        share = opt.batch_size // process.world{{ ' // opt.accumulate' if accumulate > 1 }}
+        share = opt.batch_size // process.world
         if opt.per_class < 2 or share % opt.per_class or share < 2 * opt.per_class:
             raise RunError(
-                f"a {{ 'part' if accumulate > 1 else 'batch' }} of {share} images for each process cannot be made of handfuls of {opt.per_class}: take a "
-                "--per-class of 2 or more, and a --batch-size of at least two handfuls for each {{ 'part and ' if accumulate > 1 }}process"
+                f"a batch of {share} images for each process cannot be made of handfuls of {opt.per_class}: take a "
+                "--per-class of 2 or more, and a --batch-size of at least two handfuls for each process"
             )
         self.labels, self.opt, self.process = labels, opt, process
         self.epoch, self.start = 0, 0

@@ -173,7 +173,7 @@ def note(result: Result, title: str, how: str, what: str, **lines: Points) -> No
         table.rows.append([f"{size:,}", *(f"{points[number][1] * 1e3:.3g}" for points in lines.values())])
     result.tables.append(table)
     for name, points in lines.items():
-        result.aim(f"{title}: {name} grows with the power", slope(points), most=1.15)
+        result.aim(f"{title}: exponent of the growth of {name} (1 is linear)", slope(points), most=1.15)
 
 
 def main(quick: bool = False) -> None:

@@ -557,7 +557,7 @@ MORE = [
     Sabotage(
         "a changed setting is not told, by a test of the project",
         shipped("test_train.py::test_a_finished_run_stays_as_it_is_and_a_changed_setting_is_told"),
-        ((RUN, 'notes.append(f"{flag} was', 'print(f"{flag} was'),),
+        ((RUN, 'told.append(f"{flag} was', 'print(f"{flag} was'),),
     ),
 ]
 
@@ -611,4 +611,4 @@ def test_every_trainer_with_a_bug_is_found_out(project: Rendered, work: Path, fi
     for sabotage in every:
         caught(sabotage, project, work / sabotage.name)
 
-    figure("B15 these tests can fail", "sabotages of the trainer that were caught", len(every), len(every))
+    figure("B15 planted bugs found", "bugs that were put into the trainer on purpose, one at a time", len(every), len(every))

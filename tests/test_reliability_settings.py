@@ -455,6 +455,51 @@ def test_without_a_number_changed_settings_begin_a_new_run(
     assert (work / "run" / str(run + 1)).is_dir()
 
 
+def test_interrupted_seeds_go_on_where_they_were(project: Rendered, work: Path) -> None:
+    single = project("single")
+    seeds = [*EPOCHS, "--run", "None", "--seeds"]
+    undisturbed = single.run(work.parent / "undisturbed", *seeds, "3")
+
+    def made() -> list[str]:
+        return sorted(path.name for path in (work / "run").iterdir())
+
+    def result(folder: Path, run: int) -> Any:
+        newest = checkpoints(folder, run) / str(steps(folder, run)[-1])
+        return json.loads((newest / "MANIFEST.json").read_text())["files"], metrics(folder, "train", run)
+
+    # in the fifth step of the second of three runs of twelve steps
+    there = {"package": single.package, "where": "forward", "time_": 12 + STEP, "number": signal.SIGTERM}
+    ended = single.run(work, *seeds, "3", faults=[("signal_in", there)])
+    assert ended.code == 128 + signal.SIGTERM, ended.said
+    assert made() == ["1", "2"]
+
+    again = single.run(work, *seeds, "3")
+
+    assert again.code == 0, again.said
+    assert made() == ["1", "2", "3"]
+    assert "run 1 is finished" in again.said
+    assert f"going on after step {STEP}," in again.said
+    assert again.said.splitlines()[-1] == undisturbed.said.splitlines()[-1]  # mean and deviation
+    for run in (1, 2, 3):
+        assert result(work, run) == result(work.parent / "undisturbed", run)
+
+    more = single.run(work, *seeds, "4")  # one more than there are
+    assert more.code == 0, more.said
+    assert made() == ["1", "2", "3", "4"]
+    assert single.run(work, *seeds, "2", "--seed", "2024").code == 0  # the last two, which are done
+    assert made() == ["1", "2", "3", "4", "5", "6"]
+    for run, seed in enumerate([2022, 2023, 2024, 2025, 2024, 2025], start=1):
+        assert json.loads((work / "run" / str(run) / "options.json").read_text())["options"]["seed"] == seed
+
+
+@pytest.mark.parametrize(("parts", "alone"), [(2, False), (4, True)])
+def test_parts_that_have_nothing_to_compare_are_told(project: Rendered, work: Path, parts: int, alone: bool) -> None:
+    ended = project("sampler").run(work, "--epochs", "1", "--accumulate", str(parts))  # 16 images, four of a class
+
+    assert ended.code == 0, ended.said
+    assert ("images of one class, and nothing to compare them with: take a smaller" in ended.said) == alone
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "wanted"),
     [

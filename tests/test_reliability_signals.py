@@ -149,11 +149,16 @@ def test_a_finished_run_stays_finished(project: Rendered, work: Path) -> None:
     single = project("single")
     expected = undisturbed(single, work)
     before = steps(work / "undisturbed")
+    made_with = (work / "undisturbed" / "run" / "1" / "options.json").read_bytes()
 
     ended = single.run(work / "undisturbed", *EPOCHS)
+    otherwise = single.run(work / "undisturbed", *EPOCHS, "--lr", "0.5")
 
-    assert ended.code == 0
+    assert ended.code == otherwise.code == 0
     assert "run 1 is finished" in ended.said
+    assert "run 1 is finished" in otherwise.said
+    assert "--lr was" not in otherwise.said  # nothing was learned with it
+    assert (work / "undisturbed" / "run" / "1" / "options.json").read_bytes() == made_with
     assert steps(work / "undisturbed") == before
     assert expected.differs(outcome(work / "undisturbed")) == []
 

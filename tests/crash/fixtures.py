@@ -19,7 +19,13 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["--dropout", "0.1", "--dim", "16", "--depth", "1"],
     ),
     "sampler": (
-        {"task": "metric_learning", "losses": [{"name": "triplet", "weight": 1.0}], "optimizer": "sgd", "ema": True},
+        {
+            "task": "metric_learning",
+            "losses": [{"name": "triplet", "weight": 1.0}],
+            "optimizer": "sgd",
+            "ema": True,
+            "accumulate": 2,
+        },
         [],
     ),
     "workers": (

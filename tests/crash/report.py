@@ -21,9 +21,10 @@ CARD = ROOT / "template" / "parts" / "reliability.md.jinja"
 RANKS_ONLY = {"B7 dead or frozen rank"}  # no row in the card of a project of one process
 HEAD = """# How reliable a generated project is
 
-Written by the tests themselves (`pytest -m nightly tests -k reliability`), which break rendered projects in every way
-below and compare what they come to with an undisturbed run: SHA-256 of weights, optimizer, moving average and random
-generators, where the run stands, every row of `metrics.jsonl`, and the list of images of every batch. Never a tolerance.
+Written by the tests themselves (`pytest -m nightly tests -k "reliability or slurm or hosts"`), which break rendered projects
+in every way below and compare what they come to with an undisturbed run: SHA-256 of weights, optimizer, moving average and
+random generators, where the run stands, every row of `metrics.jsonl`, and the list of images of every batch. Never a
+tolerance, but for B14, where what was trained with another version is measured again.
 
 | promise | what was tried | reached | of | on |
 |---|---|---|---|---|

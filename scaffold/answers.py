@@ -23,10 +23,11 @@ class Given:
     def take(self, name: str, value: Any, source: str) -> None:
         """Take an answer over those given before, with what it implies."""
         if name == "model":
-            self.forget("model_class")
             if ":" in str(value):
                 self.values["model_class"], self.sources["model_class"] = value, source
                 value = "own"
+            elif value != "own":
+                self.forget("model_class")
         if name == "groups_from" and value != "own":
             self.forget("layer_groups")
         if name == "layer_groups":
@@ -78,7 +79,7 @@ def _take_file(form: Form, given: Given, path: Path, source: str) -> None:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
         raise BadAnswer(
             f"the answers in {path} cannot be read: {reason}",

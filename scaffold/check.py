@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scaffold import probe, recorded, update
-from scaffold.errors import BadAnswer, CreateFailed, ScaffoldError
+from scaffold.errors import BadAnswer, Cancelled, CreateFailed, ScaffoldError
 from scaffold.project import list_files, render
 from scaffold.questions import Answers
 
@@ -55,10 +55,15 @@ def find_python(project: Path, told: str = "") -> str:
 def quick_tests(project: Path, python: str = "") -> None:
     """Run the project's quick tests in its own Python; CreateFailed where they fail."""
     command = [find_python(project, python), "-m", "pytest", "-q", "-m", "quick"]
-    if subprocess.run(command, cwd=project, check=False).returncode != 0:
+    try:
+        if subprocess.run(command, cwd=project, check=False).returncode == 0:
+            return
         failed = CreateFailed("the update is done, and the quick tests of the project fail", help="pytest -m quick")
-        failed.last_line = ""
-        raise failed
+    except KeyboardInterrupt:
+        failed = CreateFailed("the update is done, and the quick tests were stopped", help="pytest -m quick")
+        failed.exit_code = Cancelled.exit_code
+    failed.last_line = ""
+    raise failed
 
 
 # THE TEMPLATE

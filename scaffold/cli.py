@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaffold import __version__
-from scaffold.errors import BadAnswer, Cancelled, ScaffoldError, printable
+from scaffold.errors import BadAnswer, Cancelled, CreateFailed, ScaffoldError, printable
 
 if TYPE_CHECKING:
     from scaffold.project import Created
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """\b
 Exit codes: 0 done · 1 a check or a render failed · 2 wrong usage or answer ·
-3 refused to touch files that are not ours · 4 a needed program is missing · 130 cancelled"""
+3 refused to touch files that are not ours, or conflicts to solve · 4 a needed program is missing · 130 cancelled"""
 
 
 # The options that go with every command, as far as they were said: also for errors, when click's own context is gone.
@@ -46,9 +46,11 @@ def main(words: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         show(str(Cancelled()))
         code = Cancelled.exit_code
-    except BrokenPipeError:  # `scaffold list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except OSError as error:  # a disk that is full, a folder that is not ours
+        failed = CreateFailed(error.strerror or str(error), at=str(error.filename or ""))
+        failed.last_line = ""
+        show(str(failed))
+        code = failed.exit_code
     sys.exit(code)
 
 
@@ -106,6 +108,13 @@ class Program(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         cmd.params += general_options(hidden=True)
         super().add_command(cmd, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `scaffold list | head`, which click takes for a failure
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
 
 class AnswersCommand(click.Command):

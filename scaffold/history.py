@@ -7,10 +7,8 @@ from pathlib import Path
 
 from scaffold.errors import BadAnswer, Refused
 from scaffold.git import GitFailed, asks, git
-from scaffold.origin import BUNDLE, packaged_bundle
+from scaffold.origin import BUNDLE, VERSION, packaged_bundle
 
-# What a version can look like in an answers file: a release, what `git describe` says, or a commit.
-VERSION = re.compile(r"v?\d+(\.\d+)*(-\d+-g[0-9a-f]{4,40})?|[0-9a-f]{7,40}")
 # A number alone is none: it may be a commit, whose short name has no letter once in twenty-seven times.
 _RELEASE = re.compile(r"v\d+(\.\d+)*|\d+(\.\d+)+")
 # Settings by which a template has code of its own run.
@@ -98,7 +96,7 @@ def open_history(address: str, version: str, folder: Path) -> History:
     """The history at an address, copied to a folder. Where the address cannot be reached, that of the bundle which
     came with torch-scaffold does, if it knows the version."""
     if address == BUNDLE:
-        placed = Path(BUNDLE).expanduser()
+        placed = Path(os.path.expanduser(BUNDLE))
         bundle = placed if placed.is_file() else packaged_bundle()
         if bundle is None:
             raise Refused(
@@ -129,7 +127,7 @@ def _copy(url: str, address: str, folder: Path) -> History:
         "--",
         url,
         folder,
-        variables={"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", "GIT_SSH_COMMAND": _ssh()},
+        variables={"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", **_ssh(folder.parent)},
     )
     return History(folder, address)
 
@@ -150,8 +148,12 @@ def _unknown(history: History, version: str) -> BadAnswer:
     )
 
 
-def _ssh() -> str:
-    return f"{os.environ.get('GIT_SSH_COMMAND', 'ssh')} -o BatchMode=yes -o ConnectTimeout=20"
+def _ssh(folder: Path) -> dict[str, str]:
+    """The user's own ssh, told to ask nothing; another program than OpenSSH, as GIT_SSH names, is left as it is."""
+    command = os.environ.get("GIT_SSH_COMMAND") or asks(folder, "config", "core.sshCommand")
+    if not command and "GIT_SSH" in os.environ:
+        return {}
+    return {"GIT_SSH_COMMAND": f"{command or 'ssh'} -o BatchMode=yes -o ConnectTimeout=20"}
 
 
 def _url(address: str) -> str:

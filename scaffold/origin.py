@@ -3,18 +3,21 @@
 import json
 import os
 import re
-import subprocess
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 from scaffold import __version__
+from scaffold.errors import BadAnswer, ProgramMissing
 from scaffold.files import write_whole
+from scaffold.git import asks
 from scaffold.paths import is_checkout, template_root
 
 DISTRIBUTION = "torch-scaffold"
 # The file that any machine with torch-scaffold has: a git bundle of every released template.
 BUNDLE = "~/.local/share/torch-scaffold/template.bundle"
+# What a version can look like in an answers file: a release, what `git describe` says, or a commit.
+VERSION = re.compile(r"v?\d+(\.\d+)*(-\d+-g[0-9a-f]{4,40})?|[0-9a-f]{7,40}")
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,14 @@ def find_origin() -> Origin:
 
 
 def _of_environment() -> Origin | None:
-    address = os.environ.get("SCAFFOLD_TEMPLATE_URL")
-    return Origin(_record(address, os.environ.get("SCAFFOLD_TEMPLATE_REF"))) if address else None
+    address, version = os.environ.get("SCAFFOLD_TEMPLATE_URL"), os.environ.get("SCAFFOLD_TEMPLATE_REF")
+    if address and version and not VERSION.fullmatch(version):
+        raise BadAnswer(
+            f"'{version}' is no version of a template",
+            at="SCAFFOLD_TEMPLATE_REF",
+            help="name a release, such as v1.2.3, or a commit",
+        )
+    return Origin(_record(address, version)) if address else None
 
 
 def _of_installation() -> Origin | None:
@@ -46,7 +55,7 @@ def _of_installation() -> Origin | None:
     if "vcs_info" not in direct:
         return None
     asked = str(direct["vcs_info"].get("requested_revision", ""))
-    version = asked if re.match(r"v?\d", asked) else direct["vcs_info"].get("commit_id")
+    version = asked if VERSION.fullmatch(asked) else direct["vcs_info"].get("commit_id")
     return Origin(_record(_for_copier(direct["url"]), version))
 
 
@@ -62,7 +71,8 @@ def _of_checkout() -> Origin | None:
             _record(address, None), ["the template has changes that are not committed: no version is recorded"]
         )
     # the whole name of a commit, because a short one may look like a number, which Copier takes for a version
-    version = _git(root, "describe", "--tags") or _git(root, "rev-parse", "HEAD")
+    described = _git(root, "describe", "--tags", "--match", "v[0-9]*")
+    version = described if VERSION.fullmatch(described or "") else _git(root, "rev-parse", "HEAD")
     exact = _git(root, "describe", "--tags", "--exact-match", "--match", "v*")
     return Origin(
         _record(address, version),
@@ -105,8 +115,9 @@ def packaged_bundle() -> Path | None:
 def place_bundle() -> None:
     """Put the history where projects say that it is, unless one that knows as many versions is there. It is a help
     for later, so that a home where it cannot be written is no reason to fail."""
-    source, target = packaged_bundle(), Path(BUNDLE).expanduser()
-    if source is None or not Path("~").expanduser().is_dir():
+    # not Path.expanduser, which fails where there is no home
+    source, target = packaged_bundle(), Path(os.path.expanduser(BUNDLE))
+    if source is None or not os.path.isdir(os.path.expanduser("~")):
         return
     try:
         if _tags_in(target) >= _tags_in(source):
@@ -129,7 +140,6 @@ def _tags_in(bundle: Path) -> int:
 def _git(folder: Path, *words: str) -> str | None:
     """What git answers in a folder, or nothing where it fails or is missing."""
     try:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
-    except OSError:
+        return asks(folder, *words)
+    except ProgramMissing:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None

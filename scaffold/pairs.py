@@ -26,7 +26,8 @@ def facts(template: Path) -> dict[str, Any]:
     """What a template says of trying it: values of free questions, and words that only one choice may leave."""
     import yaml
 
-    content = yaml.safe_load((template / "template" / "smoke.yml").read_text(encoding="utf-8"))
+    path = template / "template" / "smoke.yml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {"values": {}, "traces": {}, **content}
 
 

@@ -5,24 +5,22 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from scaffold import __version__
-from scaffold.errors import CreateFailed, Refused
+from scaffold.errors import CreateFailed, ProgramMissing, Refused
+from scaffold.git import asks
+from scaffold.locks import NoLocks, lock_folder
 from scaffold.paths import template_root
+from scaffold.signals import signals_as_exceptions, signals_wait
 
 # In a hidden folder of ours, so that nobody else's is ever taken for one.
 _MARK = "made-by-torch-scaffold"
-# Variables by which a caller's git (a hook, say) would make ours work on another repository.
-_GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def create(
     created: Created | None = None
     try:
         remove_left_overs(target)
-        with _signals_as_exceptions(), _hidden_sibling(target) as hidden:
+        with signals_as_exceptions(), _hidden_sibling(target) as hidden:
             source = plain_copy(template or template_root(), hidden / "template")
             project = hidden / "project"
             render(answers, project, source, origin)
@@ -104,7 +102,7 @@ def create(
                 uncommitted = f"it lies in the repository {around}, so it has none of its own (--git makes one)"
             else:
                 uncommitted = "" if git is False else _first_commit(project)
-            with _signals_wait():
+            with signals_wait():
                 _appear(project, target)
                 created = Created(files, uncommitted)
     except (KeyboardInterrupt, SystemExit):
@@ -171,17 +169,22 @@ def _hidden_sibling(target: Path) -> Iterator[Path]:
     while True:
         hidden = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
         try:
-            lock = _lock(hidden)
-            if lock is None:  # somebody else took it for a left-over in between: take another
-                continue
+            try:
+                lock = lock_folder(hidden)
+            except NoLocks:
+                lock = None
+            else:
+                if lock is None:  # somebody else took it for a left-over in between: take another
+                    continue
             try:
                 (hidden / _MARK).touch()
                 yield hidden
                 return
             finally:
-                with _signals_wait():
+                with signals_wait():
                     shutil.rmtree(hidden, ignore_errors=True)
-                os.close(lock)
+                if lock is not None:
+                    os.close(lock)
         except BaseException:
             with contextlib.suppress(OSError):
                 hidden.rmdir()
@@ -194,7 +197,10 @@ def remove_left_overs(target: Path) -> None:
     for path in target.parent.iterdir():
         if not pattern.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
             continue
-        lock = _lock(path)
+        try:
+            lock = lock_folder(path)
+        except NoLocks:
+            return  # whose it is cannot be known
         if lock is None:
             continue
         if (path / _MARK).is_file():
@@ -203,26 +209,6 @@ def remove_left_overs(target: Path) -> None:
             with contextlib.suppress(OSError):  # killed before it was marked: then it is empty
                 path.rmdir()
         os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """Take a folder for ourselves: a handle to close, or nothing where another process has it. It ends with us."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: nothing to lock with; a handle of nothing, on which close does no harm
-        return os.open(os.devnull, os.O_RDONLY)
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if folder.stat().st_ino == os.fstat(handle).st_ino:
-            return handle
-    except OSError:
-        pass
-    os.close(handle)
-    return None
 
 
 def _appear(project: Path, target: Path) -> None:
@@ -234,38 +220,6 @@ def _appear(project: Path, target: Path) -> None:
     except OSError:
         check_target(target)  # somebody else was faster: say so
         raise
-
-
-@contextlib.contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    """Let the signals that would end us run the cleaning first."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    try:
-        before = {name: signal.signal(getattr(signal, name), stop) for name in names}
-    except ValueError:  # not the main thread: signals are not ours to handle
-        before = {}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
-
-
-@contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Hold signals back while cleaning."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _repository_around(target: Path) -> str:
@@ -295,32 +249,11 @@ def _first_commit(project: Path) -> str:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git answers in a folder, or nothing where it fails. No hooks, no signing, no pagers, no questions."""
-    environment = {name: value for name, value in os.environ.items() if name not in _GIT_VARIABLES}
-    command = ["git"]
-    for setting in (
-        "core.hooksPath=/dev/null",
-        "core.safecrlf=false",
-        "commit.gpgSign=false",
-        "init.templateDir=",
-        "init.defaultBranch=main",
-        "gc.auto=0",
-    ):
-        command += ["-c", setting]
+    """What git answers in a folder, or nothing where it fails or is missing."""
     try:
-        done = subprocess.run(
-            [*command, *words],
-            cwd=folder,
-            env={**environment, "GIT_TERMINAL_PROMPT": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except OSError:  # there is no git
+        return asks(folder, *words)
+    except ProgramMissing:
         return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def preview(

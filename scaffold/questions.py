@@ -174,6 +174,15 @@ class Form:
 
     def check(self, question: Question, value: Any, context: Mapping[str, Any]) -> Any:
         """The answer as Copier would record it, or BadAnswer where Copier would refuse it."""
+        from jinja2 import TemplateError
+
+        try:
+            return self._judge(question, value, context)
+        # an answer of any shape may stand in a file, and templates trip over many
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
+            raise BadAnswer(f"{value!r} cannot be an answer: {error}", question=question.name) from None
+
+    def _judge(self, question: Question, value: Any, context: Mapping[str, Any]) -> Any:
         if question.name == "losses":
             value = read_losses(value, self.loss_choices)
         elif question.name == "layer_groups":
@@ -218,7 +227,7 @@ class Form:
         if question.type in ("int", "float"):
             try:
                 number = float(value) if not isinstance(value, bool) else math.nan
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 number = math.nan
             if not math.isfinite(number):
                 raise BadAnswer(f"{value!r} is not a number", question=name)
@@ -232,7 +241,7 @@ class Form:
 
             try:
                 return yaml.safe_load(value) if isinstance(value, str) else value
-            except yaml.YAMLError:
+            except (ValueError, RecursionError, yaml.YAMLError):
                 raise BadAnswer(f"{value!r} is not YAML", question=name) from None
         raise BadAnswer(f"{value!r} is not a text", question=name)
 

@@ -1,13 +1,13 @@
 """What a project says of itself in `.copier-answers.yml`: read as a file that anyone may have edited."""
 
+import os
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from scaffold.errors import BadAnswer
-from scaffold.history import VERSION
-from scaffold.origin import BUNDLE, find_origin
+from scaffold.origin import BUNDLE, VERSION, find_origin
 from scaffold.questions import Answers, Form
 
 NAME = ".copier-answers.yml"
@@ -60,7 +60,7 @@ def read(project: Path) -> Recorded:
         raise Tampered(f"it has a line '{private[0]}', which torch-scaffold does not write")
     if not isinstance(address, str) or not address:
         raise Tampered("it does not say where the template is (_src_path)")
-    if address == str(Path(BUNDLE).expanduser()):  # `~` written out, as a shell does for `copier copy`
+    if address == str(Path(os.path.expanduser(BUNDLE))):  # `~` written out, as a shell does for `copier copy`
         address = BUNDLE
     if version is None:
         raise Tampered(
@@ -121,14 +121,14 @@ def confirm_address(address: str, recorded: str) -> None:
     if address != recorded:
         raise BadAnswer(f"the project's template is not at {address} but at {recorded}", at="--trust")
     if address not in _confirmed():
-        path = Path(_CONFIRMED).expanduser()
+        path = Path(os.path.expanduser(_CONFIRMED))
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{address}\n")
 
 
 def _confirmed() -> list[str]:
-    path = Path(_CONFIRMED).expanduser()
+    path = Path(os.path.expanduser(_CONFIRMED))
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
@@ -195,13 +195,8 @@ def _taken(form: Form, name: str, value: Any, context: Answers) -> tuple[Any, st
 
 
 def _problem(form: Form, name: str, value: Any, context: Answers) -> str:
-    from jinja2 import TemplateError
-
     try:
         form.check(form.questions[name], value, context)
     except BadAnswer as error:
         return error.message
-    # a value of any shape may stand in the file, and templates trip over many
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
-        return f"{type(error).__name__}: {error}"
     return ""

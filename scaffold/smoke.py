@@ -167,7 +167,7 @@ def render_all(template: Path, cases: Sequence[Case], root: Path, jobs: int) -> 
     """Render every case into a folder of its name."""
     source = plain_copy(template, root.parent / "template")
     root.mkdir()
-    with ProcessPoolExecutor(max(1, jobs)) as pool:
+    with ProcessPoolExecutor(min(jobs, 61)) as pool:
         work = [(case.answers, root / case.name, source) for case in cases]
         for case, (problem, seconds) in zip(cases, pool.map(_render, work), strict=True):
             case.seconds["render"] = seconds
@@ -255,7 +255,7 @@ def idle_choices(template: Path, form: Form, tried: dict[str, list[Any]], jobs: 
     sets = {_key(answers): answers for _, *both in couples for answers in both}
     with tempfile.TemporaryDirectory(prefix="torch-scaffold-") as folder:
         source = plain_copy(template, Path(folder) / "template")
-        with ProcessPoolExecutor(max(1, jobs)) as pool:
+        with ProcessPoolExecutor(min(jobs, 61)) as pool:  # Windows takes no more
             trees = dict(zip(sets, pool.map(partial(_tree, source=source), sets.values()), strict=True))
     return problems + [label for label, one, two in couples if trees[_key(one)] == trees[_key(two)]]
 

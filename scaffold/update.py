@@ -7,6 +7,7 @@ call of git at the end, or not at all.
 
 import contextlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,11 +18,13 @@ from typing import Any
 from scaffold import recorded
 from scaffold.answers import Given, complete, gather
 from scaffold.errors import BadAnswer, Refused
-from scaffold.git import asks, git
+from scaffold.git import asks, call, git
 from scaffold.history import History, open_history
+from scaffold.locks import NoLocks, lock_file
 from scaffold.project import render
 from scaffold.questions import Answers, Form
 from scaffold.recorded import Lost, Recorded
+from scaffold.signals import signals_wait
 
 OURS = "yours"
 
@@ -50,6 +53,7 @@ class Work:
 class Merged:
     """What an update or a change would bring."""
 
+    ours: str
     tree: str
     subject: str
     before: Answers
@@ -76,15 +80,21 @@ def opened(folder: Path, *, trust: str = "", must_be_clean: bool = True) -> Iter
     if trust:
         recorded.confirm_address(trust, said.address)
     recorded.check_address(said.address)
-    top = asks(project, "rev-parse", "--show-toplevel")
-    if top is None or asks(project, "rev-parse", "--verify", "--quiet", "HEAD") is None:
+    found = call(project, "rev-parse", "--show-toplevel")
+    if "dubious ownership" in found.stderr:
+        raise Refused(
+            "git does not trust the repository, because it belongs to somebody else",
+            help="if you do   " + found.stderr[found.stderr.find("git config") :].strip(),
+        )
+    top = found.stdout.removesuffix("\n")
+    if found.returncode or asks(project, "rev-parse", "--verify", "--quiet", "HEAD") is None:
         raise Refused(
             "the project has no commit yet, so there would be no way back",
             help='make one   git init && git add -A && git commit -m "Start"',
         )
-    if must_be_clean:
-        _check_clean(project)
     prefix = git(project, "rev-parse", "--show-prefix")
+    if must_be_clean:
+        _check_clean(project, prefix)
     common = Path(git(project, "rev-parse", "--path-format=absolute", "--git-common-dir"))
     with _space(common / "torch-scaffold", Path(top)) as space:
         history = open_history(said.address, said.version, space / "history")
@@ -93,7 +103,7 @@ def opened(folder: Path, *, trust: str = "", must_be_clean: bool = True) -> Iter
         yield Work(project, Path(top), prefix, space, said, history, template)
 
 
-def _check_clean(project: Path) -> None:
+def _check_clean(project: Path, prefix: str) -> None:
     status = git(project, "status", "--porcelain", "--", ".").splitlines()
     if not status:
         return
@@ -102,14 +112,29 @@ def _check_clean(project: Path) -> None:
     if unmerged:
         raise Refused(
             f"an earlier update is not finished: {unmerged[0][3:]} has conflicts",
-            help='when they are solved   git add -A && git commit -m "Update the template"\n'
-            "to give it up          git reset --hard",
+            help=f"when they are solved   {_commit_all(prefix, 'Update the template')}\n"
+            f"to give it up          {_give_up(prefix)}",
         )
     raise Refused(
         f"{count} with changes that are not committed ({status[0][3:]}{', …' if len(status) > 1 else ''})",
-        help='commit them          git add -A && git commit -m "Before the update"\n'
-        "or put them aside    git stash --include-untracked",
+        help=f"commit them          {_commit_all(prefix, 'Before the update')}\n"
+        f"or put them aside    git stash --include-untracked{_only(prefix)}",
     )
+
+
+# What to type. A repository may hold more than the project, and the rest of it is none of our business.
+
+
+def _only(prefix: str) -> str:
+    return " -- " + shlex.quote(f":/{prefix}") if prefix else ""
+
+
+def _commit_all(prefix: str, subject: str) -> str:
+    return f'git add -A{_only(prefix)} && git commit -m "{subject}"{_only(prefix)}'
+
+
+def _give_up(prefix: str) -> str:
+    return f"git restore --source=HEAD --staged --worktree{_only(prefix)}" if prefix else "git reset --hard"
 
 
 @contextlib.contextmanager
@@ -118,22 +143,24 @@ def _space(folder: Path, top: Path) -> Iterator[Path]:
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows: nothing to lock with
-            pass
-        except OSError:
-            raise Refused("another update of this project is running", help="wait for it") from None
-        for left in folder.glob("work-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        git(top, "worktree", "prune")
+            if not lock_file(lock.fileno()):
+                raise Refused("another update of this project is running", help="wait for it")
+            for left in folder.glob("work-*"):
+                _clear(top, left)
+        except NoLocks:
+            pass  # whose the left-overs are cannot be known
         space = Path(tempfile.mkdtemp(prefix="work-", dir=folder))
         try:
             yield space
         finally:
-            shutil.rmtree(space, ignore_errors=True)
-            git(top, "worktree", "prune")
+            _clear(top, space)
+
+
+def _clear(top: Path, space: Path) -> None:
+    """Remove a folder of ours with its worktree. Not by `git worktree prune`: that would also forget the user's own
+    worktrees that are on a disk which is away."""
+    asks(top, "worktree", "remove", "--force", "--force", space / "tree")
+    shutil.rmtree(space, ignore_errors=True)
 
 
 # WHAT WOULD COME
@@ -219,7 +246,7 @@ def _merge(work: Work, template: Path, answers: Answers, version: str, subject: 
     # a file counts as renamed where most of it stayed; else it was one file that went and one that came
     git(tree, "merge-recursive", "--find-renames=70%", base, "--", ours, theirs, variables=labels, allowed=(0, 1))
 
-    merged = Merged("", subject, work.recorded.answers, answers, version, lost)
+    merged = Merged(ours, "", subject, work.recorded.answers, answers, version, lost)
     _settle(work, merged, tree, base, theirs)
     merged.tree = git(tree, "write-tree")
     for line in git(tree, "diff", "--numstat", "--no-renames", "-z", ours, merged.tree).split("\0"):
@@ -300,7 +327,7 @@ def _places(tree: Path, name: str) -> list[str]:
 def diff(work: Work, merged: Merged, *, colour: bool = False) -> str:
     """The difference that it would make, as git shows it."""
     paint = ["-c", "color.ui=always"] if colour else []
-    return git(work.top, *paint, "diff", "HEAD", merged.tree)
+    return git(work.top, *paint, "diff", merged.ours, merged.tree)
 
 
 # WHAT IS DONE ABOUT IT
@@ -308,8 +335,10 @@ def diff(work: Work, merged: Merged, *, colour: bool = False) -> str:
 
 def apply(work: Work, merged: Merged) -> None:
     """Bring it into the user's files by one call of git: a commit, or, with Conflicts, changes to finish."""
+    if git(work.top, "rev-parse", "HEAD") != merged.ours:
+        raise Refused("the project has got another commit meanwhile", help="the same command, once more")
     for name in git(
-        work.top, "diff", "--name-only", "--no-renames", "--diff-filter=A", "-z", "HEAD", merged.tree
+        work.top, "diff", "--name-only", "--no-renames", "--diff-filter=A", "-z", merged.ours, merged.tree
     ).split("\0"):
         if name and os.path.lexists(work.top / name):
             raise Refused(
@@ -317,21 +346,34 @@ def apply(work: Work, merged: Merged) -> None:
                 help=f"move it away   mv {name} {name}.mine",
             )
     if merged.conflicts:
-        git(work.top, "read-tree", "-m", "-u", "HEAD", merged.tree, alone=True)
-        git(work.top, "update-index", "--index-info", text=merged.unmerged)
+        # one program, so that no conflict is ever taken for solved, whatever happens to us
+        both = f"alias.both=!git read-tree -m -u {merged.ours} {merged.tree} && git update-index --index-info"
+        _to_its_end(work.top, "-c", both, "both", text=merged.unmerged)
         count = f"{len(merged.conflicts)} conflict{'s' if len(merged.conflicts) > 1 else ''}"
         raise Conflicts(
             f"{count}, between <<<<<<< {OURS} and >>>>>>> template {merged.version}",
             at=", ".join(merged.conflicts),
-            help=f'edit, then    git add -A && git commit -m "{merged.subject}"\nor give up    git reset --hard',
+            help=f"edit, then    {_commit_all(work.prefix, merged.subject)}\nor give up    {_give_up(work.prefix)}",
         )
     if asks(work.top, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT") is None:
         raise Refused(
             "git does not know your name, which a commit needs",
             help='git config --global user.name "Your Name"\ngit config --global user.email you@example.org',
         )
-    commit = git(work.top, "commit-tree", merged.tree, "-p", "HEAD", "-m", merged.subject)
-    git(work.top, "merge", "--quiet", "--ff-only", commit, alone=True)
+    commit = git(work.top, "commit-tree", merged.tree, "-p", merged.ours, "-m", merged.subject)
+    _to_its_end(work.top, "merge", "--quiet", "--ff-only", commit)
+
+
+def _to_its_end(folder: Path, *words: str, text: str = "") -> None:
+    """Run git where it changes the user's files. Who presses ctrl-c now comes too late: it is done."""
+    done = False
+    try:
+        with signals_wait():
+            git(folder, *words, text=text, alone=True)
+            done = True
+    except KeyboardInterrupt:
+        if not done:
+            raise
 
 
 def summary(merged: Merged) -> list[str]:

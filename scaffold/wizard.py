@@ -394,21 +394,28 @@ def _change(talk: Talk) -> None:
     name = _select(talk, "Which answer?", options, None)
     if name is BACK:
         return
-    talk.before[name] = context[name]
-    for forgotten in [name, *(["layer_groups"] if name == "groups_from" else [])]:
+    given, said = Given(dict(talk.given.values), dict(talk.given.sources)), dict(talk.said)
+    open_again = [name]
+    if name == "groups_from" and "layer_groups" in talk.values:
+        open_again.append("layer_groups")
+    for forgotten in open_again:
+        talk.before[forgotten] = context[forgotten]
         talk.given.forget(forgotten)
         talk.said.pop(forgotten, None)
     question = talk.form.questions[name]
     if not _ask(talk, question):
-        talk.said[name] = context[name]
+        talk.given, talk.said = given, said
         return
     after = talk.form.fill({key: value for key, value in talk.values.items() if key not in _dropped(talk)}, talk.name)
     for key in _dropped(talk):
         talk.given.forget(key)
         talk.said.pop(key, None)
     for follower in talk.form.questions.values():
-        if follower not in asked and follower.name not in talk.values and talk.form.is_asked(follower, after):
-            _ask(talk, follower)
+        is_open = follower not in asked or follower.name in open_again
+        due = is_open and follower.name not in talk.values and talk.form.is_asked(follower, after)
+        if due and not _ask(talk, follower):
+            talk.given, talk.said = given, said
+            return
 
 
 def _dropped(talk: Talk) -> list[str]:

@@ -1,5 +1,6 @@
 """The command line itself: what loads, colours, exit codes, lists."""
 
+import errno
 import json
 import os
 import subprocess
@@ -149,11 +150,35 @@ def test_a_list_that_is_not_there_is_refused(scaffold: Run, words: tuple[str, ..
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:
-    done = subprocess.run(
-        f"{sys.executable} -m scaffold list --json | head -c 1", shell=True, capture_output=True, text=True, check=True
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scaffold", "list", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    assert process.stdout
+    process.stdout.close()
 
-    assert done.stderr == ""
+    assert process.communicate()[1] == ""
+    assert process.returncode == 0
+
+
+def test_without_a_home_everything_works(scaffold: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+
+    assert scaffold("new", "p", "--yes", "--dry-run").code == 0
+
+
+def test_a_full_disk_is_a_sentence(scaffold: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    result = scaffold("new", "p", "--yes", "--dry-run")
+
+    assert (result.code, result.err) == (1, "error: No space left on device\n   at: /tmp\n")
+    assert list(here.iterdir()) == []
 
 
 def test_no_terminal_is_a_sentence(here: Path) -> None:

@@ -1,5 +1,6 @@
 """Wherever torch-scaffold was installed from, its projects find their template again: by it, and by Copier alone."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from scaffold.errors import BadAnswer
+from scaffold.history import _ssh
+from scaffold.origin import find_origin
 from tests.conftest import ROOT, tree
 from tests.updating import answers_of, append, commit, copier, git
 
@@ -295,6 +299,49 @@ def test_a_project_by_plain_copier_is_updated_by_both(checkout: Path, install: I
 
     assert recorded(ada.home / "p") == recorded(ada.home / "q") == (str(checkout), "v2.0.0")
     assert tree(ada.home / "p") == tree(ada.home / "q")
+
+
+@pytest.mark.parametrize("revision", ["v1.0.0", "v2.0.0rc1", "2-fixes", "main"])
+def test_what_is_recorded_of_an_installation_is_a_version(monkeypatch: pytest.MonkeyPatch, revision: str) -> None:
+    class Installed:
+        def read_text(self, _: str) -> str:
+            source = {"vcs": "git", "requested_revision": revision, "commit_id": 40 * "a"}
+            return json.dumps({"url": "https://example.org/t.git", "vcs_info": source})
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: Installed())
+    monkeypatch.delenv("SCAFFOLD_TEMPLATE_URL", raising=False)
+
+    assert find_origin().record["_commit"] == ("v1.0.0" if revision == "v1.0.0" else 40 * "a")
+
+
+def test_what_the_environment_says_is_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCAFFOLD_TEMPLATE_URL", "https://example.org/t.git")
+    monkeypatch.setenv("SCAFFOLD_TEMPLATE_REF", "main")
+
+    with pytest.raises(BadAnswer, match="'main' is no version of a template"):
+        find_origin()
+
+
+@pytest.mark.parametrize(
+    ("variables", "setting", "command"),
+    [
+        ({}, "", "ssh -o BatchMode=yes -o ConnectTimeout=20"),
+        ({}, "ssh -i work", "ssh -i work -o BatchMode=yes -o ConnectTimeout=20"),
+        ({"GIT_SSH_COMMAND": "ssh -4"}, "ssh -i work", "ssh -4 -o BatchMode=yes -o ConnectTimeout=20"),
+        ({"GIT_SSH": "plink"}, "", None),
+    ],
+)
+def test_the_users_own_ssh_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], setting: str, command: str | None
+) -> None:
+    (tmp_path / "config").write_text(f"[core]\nsshCommand = {setting}\n" if setting else "")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    for name in ("GIT_SSH", "GIT_SSH_COMMAND"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert _ssh(tmp_path).get("GIT_SSH_COMMAND") == command
 
 
 @pytest.mark.parametrize(

@@ -611,4 +611,9 @@ def test_every_trainer_with_a_bug_is_found_out(project: Rendered, work: Path, fi
     for sabotage in every:
         caught(sabotage, project, work / sabotage.name)
 
-    figure("B15 planted bugs found", "bugs that were put into the trainer on purpose, one at a time", len(every), len(every))
+    figure(
+        "B15 planted bugs found",
+        "bugs that were put into the trainer on purpose, one at a time",
+        len(every),
+        len(every),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scaffold import pairs, paths
+from scaffold import lint, pairs, paths
 from scaffold.errors import BadAnswer
 from scaffold.pairs import Row
 from scaffold.project import plain_copy
@@ -140,6 +140,14 @@ def test_every_stage_finds_its_fault(scaffold: Run, tmp_path: Path) -> None:
         assert f"{stage} failed   scaffold new trial-01 --yes" in result.out, stage
     assert "island.py: no module imports it" in result.out
     assert "'nesterov' belongs to optimizer sgd" in result.out
+
+
+def test_files_that_are_no_text_are_no_fault_of_a_fork(tmp_path: Path) -> None:
+    (tmp_path / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    assert lint.parse(tmp_path) == []
+
+    (tmp_path / "latin.md").write_bytes("Übung\n".encode("latin-1"))
+    assert [line.split(":")[0] for line in lint.parse(tmp_path)] == ["latin.md"]
 
 
 def test_a_choice_without_a_part_is_found(scaffold: Run, tmp_path: Path) -> None:

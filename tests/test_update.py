@@ -1,11 +1,18 @@
 """Updates: the newest template with the user's edits, nothing lost, and a sentence for everything that cannot be."""
 
+import errno
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from scaffold import update
+from scaffold.errors import Refused
 from scaffold.history import open_history
 from scaffold.origin import BUNDLE
 from scaffold.project import render
@@ -291,7 +298,130 @@ def test_an_ignored_file_of_the_user_is_not_written_over(scaffold: Run, history:
     assert git(project, "status", "--porcelain") == ""
 
 
+# WHAT ELSE IS THE USER'S
+
+
+def test_a_commit_made_while_the_question_waits_is_not_undone(history: History, project: Path) -> None:
+    new_version(history)
+
+    with update.opened(project) as work:
+        merged = update.update(work)
+        append("mine.py", "MINE = 1\n")(project)
+        commit(project)
+        with pytest.raises(Refused, match="the project has got another commit meanwhile"):
+            update.apply(work, merged)
+
+    assert (project / "mine.py").is_file()
+    assert git(project, "log", "--format=%s").splitlines()[0] == "Edit"
+    assert git(project, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("conflict", [False, True])
+def test_ctrl_c_while_the_files_change_comes_too_late(
+    history: History, project: Path, tmp_path: Path, conflict: bool
+) -> None:
+    if conflict:
+        append("p/seed.py", "\nVALUE = 'mine'\n")(project)
+        commit(project)
+    new_version(history)
+    # a git that takes its time where it changes the user's files
+    slow = tmp_path / "bin" / "git"
+    slow.parent.mkdir()
+    slow.write_text(
+        f"""#!/bin/sh
+case "$*" in *--ff-only*|*both) touch {tmp_path}/begun; sleep 1;; esac
+exec {shutil.which("git")} "$@"
+"""
+    )
+    slow.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{slow.parent}{os.pathsep}{os.environ['PATH']}"}
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scaffold", "update"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+
+    assert process.returncode == (3 if conflict else 0), said
+    assert ("1 conflict" if conflict else "Updated to v2.0.0") in said
+    assert (project / "docs" / "notes.md").is_file()
+    assert not (project / ".git" / "index.lock").exists()
+    unmerged = git(project, "diff", "--name-only", "--diff-filter=U").split()
+    assert unmerged == (["p/seed.py"] if conflict else [])
+
+
+def test_a_worktree_on_a_disk_that_is_away_is_not_forgotten(scaffold: Run, history: History, project: Path) -> None:
+    side, away = project.parent / "side", project.parent / "away"
+    git(project, "worktree", "add", "--quiet", "--detach", str(side))
+    side.rename(away)
+    new_version(history)
+
+    for words in (["check"], ["update", "--check"], ["update", "--diff"], ["update"]):
+        scaffold(*words)
+
+    away.rename(side)
+    assert git(side, "status", "--porcelain") == ""
+    assert git(project, "worktree", "list").count("\n") == 2
+
+
+def test_what_to_type_after_a_conflict_leaves_the_rest_of_the_repository_alone(
+    scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = project.parent / "a whole"
+    shutil.rmtree(project / ".git")
+    whole.mkdir()
+    shutil.move(project, whole / "p")
+    append("thesis.tex", "one\n")(whole)
+    append("p/p/seed.py", "\nVALUE = 'mine'\n")(whole)
+    git(whole, "init", "--quiet")
+    commit(whole)
+    before = tree(whole / "p")
+    append("thesis.tex", "two\n")(whole)
+    new_version(history)
+    monkeypatch.chdir(whole / "p" / "tests")
+
+    result = scaffold("update")
+    again = scaffold("update")
+
+    assert result.code == again.code == 3
+    assert "edit, then    git add -A -- :/p/ && git commit" in result.err
+    give_up = result.err.split("give up    ")[1].splitlines()[0]
+    assert give_up in again.err
+    subprocess.run(give_up, shell=True, check=True)
+    assert tree(whole / "p") == before
+    assert git(whole, "status", "--porcelain") == " M thesis.tex\n"
+
+
+def test_where_nothing_can_be_locked_it_works_all_the_same(
+    scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    new_version(history)
+    monkeypatch.setattr("fcntl.flock", no_locks)
+
+    assert scaffold("update").code == 0
+    assert scaffold("new", "../q", "--yes").code == 0
+    assert sorted(path.name for path in project.parent.iterdir() if "partial" in path.name) == []
+
+
 # WHAT IS REFUSED
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_somebody_else_is_named_as_such(scaffold: Run, history: History, project: Path) -> None:
+    for path in (project, project / ".git"):
+        os.chown(path, 12345, 12345)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert "git does not trust the repository, because it belongs to somebody else" in result.err
+    assert "if you do   git config --global --add safe.directory " in result.err
 
 
 @pytest.mark.parametrize("edit", [append("README.md", "mine\n"), append("notes.txt", "mine\n")], ids=["edit", "file"])

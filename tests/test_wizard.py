@@ -229,6 +229,37 @@ def test_a_change_that_another_answer_cannot_stand_drops_that_answer(start: Star
     assert (recorded(here / "p")["model"], recorded(here / "p")["weights"]) == ("cnn", "none")
 
 
+@pytest.mark.parametrize("then", ["back", "own, back", "own, enter"])
+def test_groups_that_were_given_are_not_lost_by_looking_at_them(start: Start, here: Path, then: str) -> None:
+    terminal = start("p", "--model", "resnet18", "--group", "backbone=0.1", "--group", "head=1")
+    terminal.answer("How do you want to start?", ENTER)
+    terminal.answer("Create the project?", DOWN, DOWN, ENTER)
+    terminal.answer("Which answer?", *[DOWN] * 4, ENTER)
+    terminal.see("How fast should the layers learn")
+    if then == "back":
+        terminal.type(BACK)
+    else:
+        terminal.type(ENTER)  # own, as it was
+        terminal.answer("Layer groups:", ENTER if then == "own, enter" else BACK)
+    terminal.answer("Create the project?", ENTER)
+
+    assert terminal.end() == 0
+    assert [(group["name"], group["lr"]) for group in recorded(here / "p")["layer_groups"]] == [
+        ("backbone", 0.1),
+        ("head", 1.0),
+    ]
+
+
+def test_a_model_of_ones_own_stays_with_a_preset(start: Start, here: Path) -> None:
+    terminal = start("p", "--model", "my.net:Net")
+    terminal.answer("How do you want to start?", DOWN, ENTER)
+    terminal.answer("Which preset?", ENTER)
+    terminal.answer("Create the project?", ENTER)
+
+    assert terminal.end() == 0
+    assert recorded(here / "p")["model_class"] == "my.net:Net"
+
+
 @pytest.mark.parametrize("where", ["How do you want to start?", "Which model", "Create the project?"])
 def test_ctrl_c_leaves_nothing(start: Start, here: Path, where: str) -> None:
     terminal = start("p", "--task", "classification", "--loss", "cross_entropy")

@@ -9,6 +9,7 @@ import click
 
 from scaffold import __version__
 from scaffold.errors import BadAnswer, Cancelled, CreateFailed, ScaffoldError, printable
+from scaffold.shell import join
 
 if TYPE_CHECKING:
     from scaffold.project import Created
@@ -112,9 +113,9 @@ class Program(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # `scaffold list | head`, which click takes for a failure
+        except BrokenPipeError:  # nobody reads on, as in `scaffold list | head`: the end that other programs have
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return 128 + 13
 
 
 class AnswersCommand(click.Command):
@@ -208,10 +209,11 @@ def new(
 
     from scaffold import answers as sources
     from scaffold import project
-    from scaffold.origin import find_origin
+    from scaffold.origin import find_origin, of_environment
     from scaffold.paths import template_root
     from scaffold.questions import Form
 
+    of_environment()  # what cannot be is refused before anything is asked
     form = Form(template_root())
     given = sources.gather(form, flags, preset=preset, answers_file=answers_file)
     target = sources.find_target(path, given)
@@ -255,14 +257,6 @@ def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], s
 
     screen = look(colour=use_colour(), plain=bool(settings.get("plain")))
     return converse(form, screen, given, target)
-
-
-def join(words: list[str]) -> str:
-    """A command line as the user's shell takes it."""
-    import shlex
-    import subprocess
-
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def next_commands(answers: dict[str, Any], target: str) -> list[str]:

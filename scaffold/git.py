@@ -39,7 +39,8 @@ def git(
     done = call(folder, *words, variables=variables, text=text, alone=alone)
     if done.returncode not in allowed:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise GitFailed(f"git {words[0]} failed: {said[-1] if said else done.returncode}")
+        what = words[2] if words[0] == "-c" else words[0]
+        raise GitFailed(f"git {what} failed: {said[-1] if said else done.returncode}")
     return done.stdout.removesuffix("\n")
 
 
@@ -72,5 +73,5 @@ def call(
             check=False,
             start_new_session=alone,
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise ProgramMissing("git was not found", help="install git   https://git-scm.com/downloads") from None

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from scaffold.errors import BadAnswer, Refused
 from scaffold.git import GitFailed, asks, git
-from scaffold.origin import BUNDLE, VERSION, packaged_bundle
+from scaffold.origin import BUNDLE, RELEASE, VERSION, packaged_bundle
 
-# A number alone is none: it may be a commit, whose short name has no letter once in twenty-seven times.
-_RELEASE = re.compile(r"v\d+(\.\d+)*|\d+(\.\d+)+")
 # Settings by which a template has code of its own run.
 _CODE = ("_tasks", "_migrations", "_jinja_extensions", "_envops.extensions")
 
@@ -25,19 +23,19 @@ class History:
 
     def releases(self) -> list[str]:
         """The released versions, the oldest first."""
-        tags = [tag for tag in git(self.repository, "tag", "--list").splitlines() if _RELEASE.fullmatch(tag)]
+        tags = [tag for tag in git(self.repository, "tag", "--list").splitlines() if RELEASE.fullmatch(tag)]
         return sorted(tags, key=order)
 
     def commit(self, version: str) -> str | None:
         """The commit of a version, or nothing where there is none."""
         if not VERSION.fullmatch(version):
             return None
-        named = f"refs/tags/{version}" if _RELEASE.fullmatch(version) else version.split("-g")[-1]
+        named = f"refs/tags/{version}" if RELEASE.fullmatch(version) else version.split("-g")[-1]
         return asks(self.repository, "rev-parse", "--verify", "--quiet", f"{named}^{{commit}}")
 
     def is_newer(self, version: str, than: str) -> bool:
         """Whether a version comes after another."""
-        if _RELEASE.fullmatch(version) and _RELEASE.fullmatch(than):
+        if RELEASE.fullmatch(version) and RELEASE.fullmatch(than):
             return order(version) > order(than)
         new, old = str(self.commit(version)), str(self.commit(than))
         return new != old and asks(self.repository, "merge-base", "--is-ancestor", old, new) is not None
@@ -140,7 +138,7 @@ def _known(history: History, version: str) -> History:
 
 def _unknown(history: History, version: str) -> BadAnswer:
     releases = history.releases()
-    newer = _RELEASE.fullmatch(version) and releases and order(version) > order(releases[-1])
+    newer = RELEASE.fullmatch(version) and releases and order(version) > order(releases[-1])
     return BadAnswer(
         f"the template at {history.address} has no version {version}"
         + (f"; its newest is {releases[-1]}" if releases else ""),
@@ -149,11 +147,12 @@ def _unknown(history: History, version: str) -> BadAnswer:
 
 
 def _ssh(folder: Path) -> dict[str, str]:
-    """The user's own ssh, told to ask nothing; another program than OpenSSH, as GIT_SSH names, is left as it is."""
+    """The user's own ssh, told to ask nothing; a program that is not OpenSSH's takes no such options."""
     command = os.environ.get("GIT_SSH_COMMAND") or asks(folder, "config", "core.sshCommand")
-    if not command and "GIT_SSH" in os.environ:
+    command = command or os.environ.get("GIT_SSH") or "ssh"
+    if not re.match(r"""["']?([^"']*[/\\])?ssh(\.exe)?["']?(\s|$)""", command):
         return {}
-    return {"GIT_SSH_COMMAND": f"{command or 'ssh'} -o BatchMode=yes -o ConnectTimeout=20"}
+    return {"GIT_SSH_COMMAND": f"{command} -o BatchMode=yes -o ConnectTimeout=20"}
 
 
 def _url(address: str) -> str:

@@ -18,6 +18,8 @@ DISTRIBUTION = "torch-scaffold"
 BUNDLE = "~/.local/share/torch-scaffold/template.bundle"
 # What a version can look like in an answers file: a release, what `git describe` says, or a commit.
 VERSION = re.compile(r"v?\d+(\.\d+)*(-\d+-g[0-9a-f]{4,40})?|[0-9a-f]{7,40}")
+# A number alone is none: it may be a commit, whose short name has no letter once in twenty-seven times.
+RELEASE = re.compile(r"v\d+(\.\d+)*|\d+(\.\d+)+")
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class Origin:
 def find_origin() -> Origin:
     """The first that applies: what the environment says, where we were installed from, this checkout, the project's
     address, the bundle."""
-    return _of_environment() or _of_installation() or _of_checkout() or _of_project_url() or _of_bundle()
+    return of_environment() or _of_installation() or _of_checkout() or _of_project_url() or _of_bundle()
 
 
-def _of_environment() -> Origin | None:
+def of_environment() -> Origin | None:
+    """What SCAFFOLD_TEMPLATE_URL and SCAFFOLD_TEMPLATE_REF say."""
     address, version = os.environ.get("SCAFFOLD_TEMPLATE_URL"), os.environ.get("SCAFFOLD_TEMPLATE_REF")
     if address and version and not VERSION.fullmatch(version):
         raise BadAnswer(
@@ -55,7 +58,7 @@ def _of_installation() -> Origin | None:
     if "vcs_info" not in direct:
         return None
     asked = str(direct["vcs_info"].get("requested_revision", ""))
-    version = asked if VERSION.fullmatch(asked) else direct["vcs_info"].get("commit_id")
+    version = asked if RELEASE.fullmatch(asked) else direct["vcs_info"].get("commit_id")
     return Origin(_record(_for_copier(direct["url"]), version))
 
 

@@ -200,7 +200,7 @@ def remove_left_overs(target: Path) -> None:
         try:
             lock = lock_folder(path)
         except NoLocks:
-            return  # whose it is cannot be known
+            continue  # whose it is cannot be known
         if lock is None:
             continue
         if (path / _MARK).is_file():

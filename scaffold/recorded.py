@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from scaffold.errors import BadAnswer
+from scaffold.errors import BadAnswer, Refused
 from scaffold.origin import BUNDLE, VERSION, find_origin
 from scaffold.questions import Answers, Form
 
@@ -122,6 +122,8 @@ def confirm_address(address: str, recorded: str) -> None:
         raise BadAnswer(f"the project's template is not at {address} but at {recorded}", at="--trust")
     if address not in _confirmed():
         path = Path(os.path.expanduser(_CONFIRMED))
+        if not path.is_absolute():
+            raise Refused("there is no home to remember the address in", help="set HOME")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{address}\n")

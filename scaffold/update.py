@@ -7,7 +7,6 @@ call of git at the end, or not at all.
 
 import contextlib
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from scaffold.locks import NoLocks, lock_file
 from scaffold.project import render
 from scaffold.questions import Answers, Form
 from scaffold.recorded import Lost, Recorded
+from scaffold.shell import join
 from scaffold.signals import signals_wait
 
 OURS = "yours"
@@ -81,7 +81,7 @@ def opened(folder: Path, *, trust: str = "", must_be_clean: bool = True) -> Iter
         recorded.confirm_address(trust, said.address)
     recorded.check_address(said.address)
     found = call(project, "rev-parse", "--show-toplevel")
-    if "dubious ownership" in found.stderr:
+    if "safe.directory" in found.stderr:
         raise Refused(
             "git does not trust the repository, because it belongs to somebody else",
             help="if you do   " + found.stderr[found.stderr.find("git config") :].strip(),
@@ -126,7 +126,7 @@ def _check_clean(project: Path, prefix: str) -> None:
 
 
 def _only(prefix: str) -> str:
-    return " -- " + shlex.quote(f":/{prefix}") if prefix else ""
+    return " -- " + join([f":(top,literal){prefix}"]) if prefix else ""
 
 
 def _commit_all(prefix: str, subject: str) -> str:
@@ -159,6 +159,7 @@ def _space(folder: Path, top: Path) -> Iterator[Path]:
 def _clear(top: Path, space: Path) -> None:
     """Remove a folder of ours with its worktree. Not by `git worktree prune`: that would also forget the user's own
     worktrees that are on a disk which is away."""
+    shutil.rmtree(space / "tree", ignore_errors=True)  # git would not take half of one for a worktree
     asks(top, "worktree", "remove", "--force", "--force", space / "tree")
     shutil.rmtree(space, ignore_errors=True)
 
@@ -347,8 +348,10 @@ def apply(work: Work, merged: Merged) -> None:
             )
     if merged.conflicts:
         # one program, so that no conflict is ever taken for solved, whatever happens to us
-        both = f"alias.both=!git read-tree -m -u {merged.ours} {merged.tree} && git update-index --index-info"
-        _to_its_end(work.top, "-c", both, "both", text=merged.unmerged)
+        unmerged = work.space / "unmerged"
+        unmerged.write_text(merged.unmerged, encoding="utf-8", errors="surrogateescape", newline="")
+        steps = f"git read-tree -m -u {merged.ours} {merged.tree} && git update-index --index-info"
+        _to_its_end(work.top, "-c", f'alias.both=!f() {{ {steps} <"$1"; }}; f', "both", unmerged)
         count = f"{len(merged.conflicts)} conflict{'s' if len(merged.conflicts) > 1 else ''}"
         raise Conflicts(
             f"{count}, between <<<<<<< {OURS} and >>>>>>> template {merged.version}",
@@ -364,12 +367,12 @@ def apply(work: Work, merged: Merged) -> None:
     _to_its_end(work.top, "merge", "--quiet", "--ff-only", commit)
 
 
-def _to_its_end(folder: Path, *words: str, text: str = "") -> None:
+def _to_its_end(folder: Path, *words: str | Path) -> None:
     """Run git where it changes the user's files. Who presses ctrl-c now comes too late: it is done."""
     done = False
     try:
         with signals_wait():
-            git(folder, *words, text=text, alone=True)
+            git(folder, *words, alone=True)
             done = True
     except KeyboardInterrupt:
         if not done:

@@ -301,7 +301,7 @@ def test_a_project_by_plain_copier_is_updated_by_both(checkout: Path, install: I
     assert tree(ada.home / "p") == tree(ada.home / "q")
 
 
-@pytest.mark.parametrize("revision", ["v1.0.0", "v2.0.0rc1", "2-fixes", "main"])
+@pytest.mark.parametrize("revision", ["v1.0.0", "v2.0.0rc1", "2-fixes", "main", "abc1234"])
 def test_what_is_recorded_of_an_installation_is_a_version(monkeypatch: pytest.MonkeyPatch, revision: str) -> None:
     class Installed:
         def read_text(self, _: str) -> str:
@@ -328,7 +328,9 @@ def test_what_the_environment_says_is_a_version(monkeypatch: pytest.MonkeyPatch)
         ({}, "", "ssh -o BatchMode=yes -o ConnectTimeout=20"),
         ({}, "ssh -i work", "ssh -i work -o BatchMode=yes -o ConnectTimeout=20"),
         ({"GIT_SSH_COMMAND": "ssh -4"}, "ssh -i work", "ssh -4 -o BatchMode=yes -o ConnectTimeout=20"),
+        ({}, r'"\"C:/a b/ssh.exe\" -i work"', '"C:/a b/ssh.exe" -i work -o BatchMode=yes -o ConnectTimeout=20'),
         ({"GIT_SSH": "plink"}, "", None),
+        ({}, "plink -i work", None),
     ],
 )
 def test_the_users_own_ssh_is_used(

@@ -137,6 +137,37 @@ def test_setup_seed_takes_any_whole_number(module: Module, seed: int) -> None:
     module("seed").setup_seed(seed)
 
 
+@pytest.mark.parametrize(("saved_on", "name"), [("mps", "mps"), ("cuda", "device")])
+def test_the_random_numbers_of_an_accelerator_go_on_where_it_is_of_the_same_kind(
+    module: Module, monkeypatch: pytest.MonkeyPatch, saved_on: str, name: str
+) -> None:
+    class Accelerator:
+        state = torch.arange(3, dtype=torch.uint8)
+
+        def get_rng_state(self) -> Tensor:
+            return self.state
+
+        def set_rng_state(self, state: Tensor) -> None:
+            self.state = state
+
+    accelerators = {"mps": Accelerator(), "cuda": Accelerator()}
+    here = torch.device(saved_on)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: here)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: accelerators[device.type])
+    saved = module("seed").rng_state()
+    assert set(saved) == {"torch", "host", name}
+
+    for accelerator in accelerators.values():
+        accelerator.state = torch.zeros(3, dtype=torch.uint8)
+    for kind in accelerators:
+        here = torch.device(kind)
+        module("seed").set_rng_state(saved)
+
+    assert {kind: accelerator.state.tolist() for kind, accelerator in accelerators.items()} == {
+        kind: [0, 1, 2] if kind == saved_on else [0, 0, 0] for kind in accelerators
+    }
+
+
 def test_setup_seed_makes_cudnn_repeat_only_where_that_is_wanted(module: Module) -> None:
     for deterministic in (False, True):
         module("seed").setup_seed(1, deterministic)

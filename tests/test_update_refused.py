@@ -118,6 +118,23 @@ def test_a_fork_is_trusted_once_it_is_confirmed(
     assert answers_of(project)["_commit"] == "v3.0.0"
 
 
+def test_without_a_home_nothing_is_trusted_and_nothing_written(
+    scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("SCAFFOLD_TEMPLATE_URL")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+
+    result = scaffold("update", "--trust", str(history.folder))
+
+    assert result.code == 3
+    assert "there is no home to remember the address in" in result.err
+    assert not (project / "~").exists()
+
+
 @pytest.mark.parametrize(
     "code",
     [

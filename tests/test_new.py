@@ -53,8 +53,12 @@ def test_without_an_identity_there_is_a_repository_and_a_note(
     assert 'git add -A && git commit -m "Start"' in result.err
 
 
-def test_without_git_there_is_a_note(scaffold: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
+@pytest.mark.parametrize("is_there", [False, True])
+def test_without_a_git_that_can_be_run_there_is_a_note(
+    scaffold: Run, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path) if is_there else "")
+    (tmp_path / "git").touch(mode=0o644)
 
     result = scaffold("new", "p", "--yes")
 

@@ -291,7 +291,7 @@ def own_dice(imported: str, dice: str) -> tuple[Change, ...]:
     step = "                terms = train_step("
     return (
         (TRAIN, step, f"                images = images * (1 + {dice} / 10)\n{step}"),
-        (TRAIN, "import math\n", f"import math\nimport {imported}\n"),
+        (TRAIN, "import signal\n", f"import signal\nimport {imported}\n"),
     )
 
 
@@ -597,6 +597,11 @@ def test_a_sound_trainer_passes(project: Rendered, work: Path, sabotage: Sabotag
 @pytest.mark.parametrize("sabotage", QUICK, ids=lambda each: each.name)
 def test_a_trainer_with_a_bug_is_found_out(project: Rendered, work: Path, sabotage: Sabotage) -> None:
     caught(sabotage, project, work)
+
+
+def test_every_bug_still_has_its_place_in_the_code(project: Rendered, work: Path) -> None:
+    for sabotage in [*QUICK, *MORE]:
+        project(sabotage.project).edited(work / sabotage.name, (*sabotage.edit, *sabotage.changes))
 
 
 @pytest.mark.nightly

@@ -140,6 +140,10 @@ class Project:
     def changed(self, folder: Path, changes: Iterable[Change]) -> Project:
         """A copy in another folder with changes to its code, which the same server starts; `close` ends that one."""
         self.ask({"do": "wait", "pids": []})  # the server is there
+        return self.edited(folder, changes)
+
+    def edited(self, folder: Path, changes: Iterable[Change]) -> Project:
+        """A copy in another folder with changes to its code; what is to be changed stands there once."""
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
         for name, old, new in changes:
             path = folder / name.replace("PACKAGE", self.package)

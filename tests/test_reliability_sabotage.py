@@ -437,7 +437,7 @@ MORE = [
     Sabotage(
         "workers hear signals",
         signal_from_outside,
-        ((DATA, "signal.signal(number, signal.SIG_IGN)", "pass"),),
+        ((DATA, "signal.signal(number, signal.SIG_IGN)", "pass"), (DATA, "    with held_back():", "    if True:")),
         "workers",
     ),
     Sabotage("left without saving", resume, ((TRAIN, "signal.SIGTERM)\n            save()", "signal.SIGTERM)"),)),

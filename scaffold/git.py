@@ -50,6 +50,14 @@ def asks(folder: Path, *words: str | Path) -> str | None:
     return done.stdout.removesuffix("\n") if done.returncode == 0 else None
 
 
+def asks_if_there(folder: Path, *words: str | Path) -> str | None:
+    """What git answers in a folder, or nothing where it says no or is missing."""
+    try:
+        return asks(folder, *words)
+    except ProgramMissing:
+        return None
+
+
 def call(
     folder: Path,
     *words: str | Path,

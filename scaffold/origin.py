@@ -8,9 +8,9 @@ from importlib import metadata
 from pathlib import Path
 
 from scaffold import __version__
-from scaffold.errors import BadAnswer, ProgramMissing
+from scaffold.errors import BadAnswer
 from scaffold.files import write_whole
-from scaffold.git import asks
+from scaffold.git import asks_if_there
 from scaffold.paths import is_checkout, template_root
 
 DISTRIBUTION = "torch-scaffold"
@@ -65,18 +65,18 @@ def _of_installation() -> Origin | None:
 def _of_checkout() -> Origin | None:
     """This checkout, by the address that it came from and the version that git describes."""
     root = template_root()
-    if not is_checkout() or _git(root, "rev-parse", "--show-prefix") != "":
+    if not is_checkout() or asks_if_there(root, "rev-parse", "--show-prefix") != "":
         return None
-    remote = _git(root, "remote", "get-url", "origin")
+    remote = asks_if_there(root, "remote", "get-url", "origin")
     address = _for_copier(remote) if remote else str(root)
-    if _git(root, "status", "--porcelain", "--", "copier.yml", "template"):
+    if asks_if_there(root, "status", "--porcelain", "--", "copier.yml", "template"):
         return Origin(
             _record(address, None), ["the template has changes that are not committed: no version is recorded"]
         )
     # the whole name of a commit, because a short one may look like a number, which Copier takes for a version
-    described = _git(root, "describe", "--tags", "--match", "v[0-9]*")
-    version = described if VERSION.fullmatch(described or "") else _git(root, "rev-parse", "HEAD")
-    exact = _git(root, "describe", "--tags", "--exact-match", "--match", "v*")
+    described = asks_if_there(root, "describe", "--tags", "--match", "v[0-9]*")
+    version = described if VERSION.fullmatch(described or "") else asks_if_there(root, "rev-parse", "HEAD")
+    exact = asks_if_there(root, "describe", "--tags", "--exact-match", "--match", "v*")
     return Origin(
         _record(address, version),
         [] if exact else [f"the template is not at a released version: {version} is recorded"],
@@ -138,11 +138,3 @@ def _tags_in(bundle: Path) -> int:
     with bundle.open("rb") as file:
         header = file.read(1 << 20).partition(b"\n\n")[0]
     return header.count(b" refs/tags/") if header.startswith(b"# v2 git bundle") else -1
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    """What git answers in a folder, or nothing where it fails or is missing."""
-    try:
-        return asks(folder, *words)
-    except ProgramMissing:
-        return None

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from scaffold import __version__
-from scaffold.errors import CreateFailed, ProgramMissing, Refused
-from scaffold.git import asks
+from scaffold.errors import CreateFailed, Refused
+from scaffold.git import asks, asks_if_there
 from scaffold.locks import NoLocks, lock_folder
 from scaffold.paths import template_root
 from scaffold.signals import signals_as_exceptions, signals_wait
@@ -224,8 +224,8 @@ def _appear(project: Path, target: Path) -> None:
 
 def _repository_around(target: Path) -> str:
     """The repository that would take the target's files for its own; none where it ignores them."""
-    around = _git(target.parent, "rev-parse", "--show-toplevel")
-    if not around or _git(target.parent, "check-ignore", "--quiet", str(target)) is not None:
+    around = asks_if_there(target.parent, "rev-parse", "--show-toplevel")
+    if not around or asks_if_there(target.parent, "check-ignore", "--quiet", str(target)) is not None:
         return ""
     return around.strip()
 
@@ -234,26 +234,18 @@ def _first_commit(project: Path) -> str:
     """Make a repository and its first commit; the reason when there is no commit."""
     if shutil.which("git") is None:
         return "git was not found, so no repository was made; later:   git init"
-    if _git(project, "init", "--quiet") is None:
+    if asks(project, "init", "--quiet") is None:
         shutil.rmtree(project / ".git", ignore_errors=True)
         return "git could not make a repository; later:   git init"
     identity = [
-        _git(project, "-c", "user.useConfigOnly=true", "var", f"GIT_{role}_IDENT") for role in ("AUTHOR", "COMMITTER")
+        asks(project, "-c", "user.useConfigOnly=true", "var", f"GIT_{role}_IDENT") for role in ("AUTHOR", "COMMITTER")
     ]
     if None in identity:
         return 'git does not know your name, so nothing is committed; later:   git add -A && git commit -m "Start"'
     subject = f"Start from torch-scaffold {__version__}"
-    if _git(project, "add", "--all") is None or _git(project, "commit", "--quiet", "--message", subject) is None:
+    if asks(project, "add", "--all") is None or asks(project, "commit", "--quiet", "--message", subject) is None:
         return 'git could not commit; later:   git add -A && git commit -m "Start"'
     return ""
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    """What git answers in a folder, or nothing where it fails or is missing."""
-    try:
-        return asks(folder, *words)
-    except ProgramMissing:
-        return None
 
 
 def preview(

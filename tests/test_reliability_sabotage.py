@@ -522,6 +522,19 @@ MORE = [
         ((DATA, "generator=generator(opt.seed, 1)", "generator=None"),),
         "workers",
     ),
+    Sabotage(
+        "items draw from the generators of their workers",
+        resume,
+        ((DATA, "                seed_host(self.seed, 4, int(self.epoch), number)\n", ""),),
+        "workers",
+        edit=(
+            (
+                DATA,
+                "size)\n        return",
+                "size)\n        image = transforms.RandomHorizontalFlip()(image)\n        return",
+            ),
+        ),
+    ),
     # several processes
     Sabotage("saved by process 1", resume, ((RESUME, "if process.rank == 0:", "if process.rank == 1:"),), "ddp"),
     Sabotage("all draw the same", each_draws_its_own, ((TRAIN, "opt.seed + process.rank,", "opt.seed,"),), "ddp"),

@@ -523,10 +523,10 @@ MORE = [
         "workers",
     ),
     Sabotage(
-        "items draw from the generators of their workers",
-        resume,
-        ((DATA, "                seed_host(self.seed, 4, int(self.epoch), number)\n", ""),),
-        "workers",
+        "items draw by their place in a batch",
+        same_losses,
+        ((DATA, "int(self.epoch), number)\n", "int(self.epoch), len(items))\n"),),
+        "ddp_plain",
         edit=(
             (
                 DATA,

@@ -27,14 +27,14 @@ def scratch() -> Path:
 _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def make(name: str, **given: Any) -> Path:
-    """Renders the project of these answers and puts it on the path; returns its folder."""
+def make(name: str, under: Path | None = None, **given: Any) -> Path:
+    """Renders the project of these answers (in a folder of its name) and puts it on the path; returns its folder."""
     form = Form(template_root())
     answers = form.recorded(form.fill({**given, "project_name": name}, name))
     template = scratch() / "template"
     if not template.exists():
         plain_copy(template_root(), template)
-    folder = scratch() / name
+    folder = (under or scratch()) / name
     render(answers, folder, template)
     sys.path.insert(0, str(folder))
     return folder

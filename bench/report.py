@@ -1,4 +1,4 @@
-"""Writes docs/performance.md and its plots from what was measured: python -m bench.report"""
+"""Writes docs/performance.md with its plots, and docs/gpu.md, from what was measured: python -m bench.report"""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ HEAD = """# How fast it is
 
 Absolute times mean nothing on a machine that others use, so contenders take turns in one run, and what counts is the
 median of the ratios within each turn. Each table is written by its script, `python -m bench.<subject>`
-(`pip install -e ".[bench]"`), and this page by `python -m bench.report`. No GPU was at hand; the scripts run on one as they are.
+(`pip install -e ".[bench]"`), and this page by `python -m bench.report`. [GPUs have a page
+of their own](gpu.md).
 
 "A over B" is the time of A divided by that of B: below 1, A is faster. *Generated* is the `train.py` of a project with everything
 on; the *bare loop* is what everybody writes, without schedule, logging and checkpoints; *tuned by hand* is the fastest one that
@@ -22,6 +23,39 @@ we could write without compiling, with as many groups in the optimizer as the pr
 ![Times as many as the generated code](performance.png)
 
 """
+
+GPU_HEAD = """# On a GPU
+
+{state}
+
+`bench/gpu.py` finds out, in at most eight minutes on one card:
+
+- whether the quick tests and `test_resume` of five unlike projects pass there: the default cnn, resnet50 in bf16, metric learning
+  with a transformer, DDP, and FSDP, both with averaged weights and batches in parts;
+- whether runs that are killed at random and started again, several at a time, end with the very bits of one that was left alone;
+- whether a step ever waits for the card between those that are logged;
+- how many images a second a project trains on, beside the fastest loop that we could write by hand, Lightning and accelerate, and
+  how much memory each takes.
+
+The machine with the card needs torch and torchvision (Lightning and accelerate are compared with where they are there), but neither
+a network nor anything of this repository. Here:
+
+```sh
+python -m bench.gpu prepare carried     # a folder of some megabytes: projects, wheels in pure Python, one script
+```
+
+Carry the folder to that machine by whatever means there are, and there:
+
+```sh
+python carried/gpu.py --out results     # --parts resume,waits and the like run some of it
+```
+
+It writes `results/gpu.json` anew after every part, and `results/gpu.log` with all that was said. Each part is a process with a share
+of the time: one that crashes, hangs or runs out of memory ends alone, and what no time was left for is named. Bring `gpu.json` back
+to `bench/results`; `python -m bench.report` then writes this page. `--device cpu` runs the same in tiny, to see that it works.
+"""
+UNTESTED = """**GPUs are untested.** Nobody has run this on one yet: all that is promised was tried on CPUs, and what generated code does for
+GPUs (pinned memory, channels_last, algorithms that repeat, no reading between logged steps) follows torch's documentation."""
 
 
 def main() -> None:
@@ -46,6 +80,43 @@ def main() -> None:
         lines.append(f"\nMeasured on {result['date']} with {versions}.")
     plot_ratios(results)
     (DOCS / "performance.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (DOCS / "gpu.md").write_text(gpu_page(gpu_result()), encoding="utf-8")
+
+
+def gpu_result() -> dict[str, Any] | None:
+    """What was found on a GPU, if anything was; a run on a CPU only shows that the script works."""
+    path = RESULTS / "gpu.json"
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return result if result and result["device"] != "cpu" and "card" in result["versions"] else None
+
+
+def gpu_page(result: dict[str, Any] | None) -> str:
+    """docs/gpu.md: what was found, with card and date, or that nothing was."""
+    if result is None:
+        return GPU_HEAD.format(state=UNTESTED)
+    facts = dict(result["versions"])
+    state = f"Tried on one **{facts.pop('card')}** on {result['date']}, in one run, all of whose figures are below."
+    lines = [GPU_HEAD.format(state=state)]
+    lines += ["## What was wanted, and what was found\n", "| | wanted | found | |", "|---|---:|---:|---|"]
+    for aim in result["aims"]:
+        lines.append(f"| {aim['what']} | {aim['wanted']} | {aim['found']} | {'' if aim['met'] else 'missed'} |")
+    for part in result["parts"]:
+        lines.append(f"\n## {part['name']}: {part['what']}\n")
+        seconds = f" in {part['seconds']:.0f} s" if part["state"] == "done" else ""
+        lines.append(f"{part['state'].capitalize()}{seconds}.")
+        for fields in result["tables"]:
+            if fields["part"] == part["name"]:
+                table = Table(**{name: value for name, value in fields.items() if name != "part"})
+                lines.append(f"\n**{table.title}**: {table.how}.\n\n{text(table)}")
+        said = [
+            (trouble["where"], trouble["said"]) for trouble in result["troubles"] if trouble["part"] == part["name"]
+        ]
+        said += [("its last words", part["tail"])] if part.get("tail") else []
+        for where, words in said:
+            lines.append(f"\nWhat went wrong, {where}:\n\n```text\n{words.replace('```', '')}\n```")
+    versions = ", ".join(f"{package} {version}" for package, version in facts.items())
+    lines.append(f"\nMeasured on {result['date']} with {versions}.")
+    return "\n".join(lines) + "\n"
 
 
 def plot_ratios(results: dict[str, Any]) -> None:

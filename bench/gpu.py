@@ -889,12 +889,12 @@ ALL = (
     "tuned by hand, no augmentation",
 )
 SETTINGS = {
-    "resnet50 bf16": Setting("resnet", "resnet50, 224 x 224, bf16, channels_last", 224, 256, contenders=ALL),
-    "resnet50 fp32": Setting("resnet_fp32", "resnet50, 224 x 224, fp32, channels_last", 224, 128),
-    "cnn": Setting("cnn", "the default cnn, 32 x 32, fp32", 32, 64, classes=10),
-    "transformer": Setting("transformer", "a small transformer, 224 x 224, bf16", 224, 256,
+    "resnet50 bf16": Setting("resnet", "resnet50, bf16, channels_last", 224, 256, contenders=ALL),
+    "resnet50 fp32": Setting("resnet_fp32", "resnet50, fp32, channels_last", 224, 128),
+    "cnn": Setting("cnn", "the default cnn, fp32", 32, 64, classes=10),
+    "transformer": Setting("transformer", "a small transformer, bf16", 224, 256,
                            options={"patch_size": 16, "dim": 384, "depth": 12, "heads": 6}),
-    "compiled": Setting("resnet", "resnet50, 224 x 224, bf16, channels_last, compiled", 224, 256, compile=True,
+    "compiled": Setting("resnet", "resnet50, bf16, channels_last, compiled", 224, 256, compile=True,
                         contenders=("tuned by hand", "generated")),
 }  # fmt: skip
 BASE = "tuned by hand"
@@ -1211,7 +1211,7 @@ def speed(name: str, job: Job) -> None:
         rounds += 1
         longest = max(longest, time.monotonic() - began)
         job.tables[-1]["how"] = (
-            f"batch {race.opt.batch_size}, {race.steps} steps in a turn after {race.warm} to warm up, {rounds} turns; all have "
+            f"images of {race.opt.image_size} x {race.opt.image_size}, batch {race.opt.batch_size}, {race.steps} steps in a turn after {race.warm} to warm up, {rounds} turns; all have "
             "the same uint8 images in memory, network, optimizer, losses"
             + (f", clipping at {race.clip:g}" if race.clip else "")
             + " and, by the project's own functions, normalisation and augmentation; the project also logs"

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from bench import gpu
 from scaffold import __version__
 from scaffold.cli import program
 from tests.conftest import ROOT, Run
@@ -19,6 +20,7 @@ DOCS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 DOCS += [ROOT / "template" / "project" / "README.md.jinja"]
 # Flags of other programs that the docs show.
 FOREIGN = {"--logdir", "--trust", "--vcs-ref", "--nproc-per-node", "--nnodes", "--max-restarts"}
+FOREIGN |= {flag for action in gpu.parser()._actions for flag in action.option_strings}
 
 
 def code(document: Path) -> Iterator[str]:

@@ -1,7 +1,10 @@
 """Learning rates: at every step what a hand would write down, for every layer group in its proportion."""
 
+import itertools
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,15 +27,46 @@ BY_HAND: dict[str, tuple[list[float], list[float]]] = {
         [1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01],
         [1 / 3, 2 / 3, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01],
     ),
-    "cosine": (  # (1 + cos(pi k / 8)) / 2
+    "cosine": (  # (1 + cos(pi k / 8)) / 2, or (1 + cos(pi k / 6)) / 2 from the end of the rise on
         [1, 0.9619397663, 0.8535533906, 0.6913417162, 0.5, 0.3086582838, 0.1464466094, 0.0380602337],
-        [0.3333333333, 0.6412931775, 0.8535533906, 0.6913417162, 0.5, 0.3086582838, 0.1464466094, 0.0380602337],
+        [1 / 3, 2 / 3, 1, 0.9330127019, 0.75, 0.5, 0.25, 0.0669872981],
     ),
     "one_cycle": (  # a cosine from 1/25 up, which takes the epoch of warm-up or 3/10 of the run, and one down
-        [0.04, 0.8192751049, 0.9719417774, 0.8117456539, 0.5559840141, 0.2830609982, 0.0766415938, 0.000004],
+        [0.04, 1, 0.9330129698, 0.750001, 0.500002, 0.250003, 0.0669910302, 0.000004],
         [0.04, 1, 0.9330129698, 0.750001, 0.500002, 0.250003, 0.0669910302, 0.000004],
     ),
 }
+# The same for other lengths: (scheduler, settings, steps in an epoch, shares).
+THIRD, LOW = 1 / 3, 0.000004
+OTHER_LENGTHS: list[tuple[str, dict[str, Any], int, list[float]]] = [
+    ("cosine", {"epochs": 5, "warmup": 2.0}, 1, [THIRD, 2 * THIRD, 1, 0.75, 0.25]),
+    ("cosine", {"epochs": 3, "warmup": 0.5}, 2, [0.5, 1, 0.9045084972, 0.6545084972, 0.3454915028, 0.0954915028]),
+    ("cosine", {"epochs": 2, "warmup": 0.0}, 2, [1, 0.8535533906, 0.5, 0.1464466094]),
+    ("cosine", {"epochs": 2, "warmup": 0.2}, 2, [1, 0.8535533906, 0.5, 0.1464466094]),  # less than half a step
+    ("cosine", {"epochs": 2, "warmup": 2.0}, 2, [0.25, 0.5, 0.75, 1]),
+    ("cosine", {"epochs": 1, "warmup": 1.0}, 1, [1]),
+    ("cosine", {"epochs": 2, "warmup": 1.0}, 1, [0.5, 1]),
+    ("constant", {"epochs": 2, "warmup": 2.0}, 2, [0.25, 0.5, 0.75, 1]),
+    ("constant", {"epochs": 1, "warmup": 1.0}, 1, [1]),
+    ("constant", {"epochs": 3, "warmup": 1.5}, 2, [0.25, 0.5, 0.75, 1, 1, 1]),
+    ("constant", {"epochs": 3, "warmup": 0.0}, 1, [1, 1, 1]),
+    ("step", {"epochs": 4, "warmup": 1.0}, 1, [0.5, 1, 0.1, 0.1]),  # by themselves falls come after the rise
+    ("step", {"epochs": 2, "warmup": 1.0}, 2, [THIRD, 2 * THIRD, 1, 1]),
+    ("step", {"epochs": 5, "warmup": 0.0}, 1, [1, 0.1, 0.01, 0.001, 0.0001]),
+    ("step", {"epochs": 6, "warmup": 1.0, "step_size": 3}, 1, [0.5, 1, 1, 0.1, 0.1, 0.1]),  # from the start of the run
+    ("step", {"epochs": 3, "warmup": 3.0}, 1, [THIRD, 2 * THIRD, 1]),
+    ("multistep", {"epochs": 4, "warmup": 2.0}, 1, [THIRD, 2 * THIRD, 1, 0.1]),
+    ("multistep", {"epochs": 2, "warmup": 1.0}, 2, [THIRD, 2 * THIRD, 1, 1]),
+    ("multistep", {"epochs": 8, "warmup": 1.0}, 1, [0.5, 1, 1, 1, 0.1, 0.1, 0.01, 0.001]),
+    ("multistep", {"epochs": 1, "warmup": 1.0}, 1, [1]),
+    ("multistep", {"epochs": 5, "warmup": 1.0, "milestones": (2, 4)}, 1, [0.5, 1, 0.1, 0.1, 0.01]),
+    ("one_cycle", {"epochs": 5, "warmup": 1.0}, 1, [0.04, 1, 0.750001, 0.250003, LOW]),  # a rise of one step
+    ("one_cycle", {"epochs": 5, "warmup": 3.0}, 1, [0.04, 0.52, 1, 0.500002, LOW]),  # of more than half the run
+    ("one_cycle", {"epochs": 5, "warmup": 5.0}, 1, [0.04, 0.28, 0.76, 1, LOW]),
+    ("one_cycle", {"epochs": 4, "warmup": 0.0}, 1, [0.04, 1, 0.500002, LOW]),
+    ("one_cycle", {"epochs": 2, "warmup": 1.25}, 2, [0.04, 1, 0.500002, LOW]),
+    ("one_cycle", {"epochs": 3, "warmup": 1.0}, 1, [0.04, 1, LOW]),
+]
 SETTINGS: dict[str, dict[str, Any]] = {"step": {"step_size": 2}, "multistep": {"milestones": (1, 3)}}
 GROUPS = {"slow": 0.1, "plain": 1.0, "fast": 2.0}
 
@@ -64,6 +98,44 @@ def test_each_group_has_its_rate_at_every_step(tmp_path: Path, scheduler: str, w
 
 
 @pytest.mark.parametrize("scheduler", BY_HAND)
+def test_rises_of_any_length_reach_the_full_rate(tmp_path: Path, scheduler: str) -> None:
+    project = render_project(tmp_path / f"lengths_{scheduler}", scheduler=scheduler, warmup=1)
+    with importable(project) as module, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _, settings, steps_per_epoch, by_hand in [case for case in OTHER_LENGTHS if case[0] == scheduler]:
+            opt = module("options").Options(**settings)
+            trace = rates(module, opt, steps_per_epoch)
+            assert trace == pytest.approx(by_hand), settings
+            assert max(trace) == pytest.approx(1)
+
+        for epochs, warmup, steps_per_epoch in itertools.product((1, 2, 3, 7), (0.0, 0.3, 1.0, 1.5, 3.0, 7.0), (1, 2, 5)):
+            if warmup <= epochs and (scheduler != "one_cycle" or epochs * steps_per_epoch > 2):
+                trace = rates(module, module("options").Options(epochs=epochs, warmup=warmup), steps_per_epoch)
+                assert max(trace) == pytest.approx(1), (epochs, warmup, steps_per_epoch)
+                assert max(trace) <= 1 + 1e-12, (epochs, warmup, steps_per_epoch)
+                assert min(trace) >= 0, (epochs, warmup, steps_per_epoch)
+
+
+def test_one_cycle_has_a_step_at_the_full_rate_whatever_three_tenths_of_the_run_are(tmp_path: Path) -> None:
+    project = render_project(tmp_path / "tenths", scheduler="one_cycle", warmup=0)
+    with importable(project) as module:
+        for steps in range(3, 40):
+            assert max(rates(module, module("options").Options(epochs=steps), 1)) == pytest.approx(1)
+
+
+def rates(module: Callable[[str], ModuleType], opt: Any, steps_per_epoch: int) -> list[float]:
+    """The rate at every step of a run, as a share of the full one."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = module("scheduler").build_scheduler(optimizer, opt, steps_per_epoch)
+    trace = []
+    for _ in range(opt.epochs * steps_per_epoch):
+        trace.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return trace
+
+
+@pytest.mark.parametrize("scheduler", BY_HAND)
 def test_groups_are_in_the_same_proportion_to_the_end_of_a_long_run(tmp_path: Path, scheduler: str) -> None:
     project = render_project(tmp_path / f"ratios_{scheduler}", scheduler=scheduler)
     parameters = [nn.Parameter(torch.zeros(1)) for _ in GROUPS]
@@ -86,7 +158,15 @@ def test_groups_are_in_the_same_proportion_to_the_end_of_a_long_run(tmp_path: Pa
     [
         ("step", {"step_size": 80, "epochs": 60}, "--step-size 80 never comes in 60 epochs"),
         ("multistep", {"milestones": (30, 60), "epochs": 60}, "the milestone 60 never comes in 60 epochs"),
-        ("cosine", {"warmup": 9.0, "epochs": 4}, "--warmup 9 is longer than --epochs 4"),
+        ("cosine", {"warmup": 9.0, "epochs": 4}, "--warmup 9 is longer than --epochs 4; take 0 to 4"),
+        ("constant", {"warmup": 4.5, "epochs": 4}, "--warmup 4.5 is longer than --epochs 4; take 0 to 4"),
+        ("one_cycle", {"warmup": 9.0, "epochs": 4}, "--warmup 9 is longer than --epochs 4; take 0 to 4"),
+        ("step", {"warmup": -1.0, "epochs": 4}, "--warmup -1 is no number of epochs; take 0 to 4"),
+        ("cosine", {"warmup": float("nan"), "epochs": 4}, "--warmup nan is no number of epochs; take 0 to 4"),
+        ("step", {"step_size": 2, "warmup": 3.0, "epochs": 9}, "--step-size 2 falls before the end of --warmup 3"),
+        ("multistep", {"milestones": (2, 5), "warmup": 3.0, "epochs": 9}, "the milestone 2 comes before the end of"),
+        ("one_cycle", {"epochs": 2}, "in 3 steps at least, and this run has 2; raise --epochs"),
+        ("one_cycle", {"epochs": 1}, "in 3 steps at least, and this run has 1; raise --epochs"),
     ],
 )
 def test_what_would_never_happen_is_refused(
@@ -96,7 +176,8 @@ def test_what_would_never_happen_is_refused(
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
 
     with importable(project) as module, pytest.raises(module("errors").RunError, match=sentence):
-        module("scheduler").build_scheduler(optimizer, module("options").Options(**settings), 10)
+        steps_per_epoch = 1 if scheduler == "one_cycle" else 10
+        module("scheduler").build_scheduler(optimizer, module("options").Options(**settings), steps_per_epoch)
 
 
 def test_falls_come_by_themselves_in_a_run_of_any_length(tmp_path: Path) -> None:

@@ -203,19 +203,20 @@ def frozen(project: Project, work: Path) -> None:
 
 def averaged(project: Project, work: Path) -> None:
     """The moving average after each step is what its formula says, statistics of batch norms included."""
-    flags = ["--epochs", "1", "--ema", "0.5", "--keep", "9"]
+    flags = ["--epochs", "1", "--ema", "0.3", "--keep", "9"]
     for step in (1, 2):
         stop = ("signal_in", {"package": project.package, "where": "backward", "time_": 1, "number": signal.SIGTERM})
         assert project.run(work, *flags, faults=[stop]).code == 143
         assert steps(work)[-1] == step
     assert project.run(work, *flags).code == 0
 
-    for step in (2, 3):
+    for step, decay in ((2, 3 / 12), (3, 0.3)):  # the second would be 4/13, and is what the flag says
         before = tensors(work, step - 1, "ema")
         for name, weight in tensors(work, step).items():
             if weight.is_floating_point():
                 average = tensors(work, step, "ema")[name]
-                assert torch.allclose(average, 0.5 * before[name] + 0.5 * weight, atol=1e-6), f"{name}, step {step}"
+                wanted = decay * before[name] + (1 - decay) * weight
+                assert torch.allclose(average, wanted, atol=1e-6), f"{name}, step {step}"
 
 
 def rates_by_hand(project: Project, work: Path) -> None:
@@ -463,7 +464,19 @@ MORE = [
         ((OPTIM, "module.eval()", "pass"),),
         "groups",
     ),
-    Sabotage("the average is not taken", averaged, ((TRAIN, "ema.update()", "pass"),), "sampler"),
+    Sabotage("the average is not taken", averaged, ((TRAIN, "ema.update(progress.step)", "pass"),), "sampler"),
+    Sabotage(
+        "the average does not warm up",
+        averaged,
+        ((EMA, "min(self.decay, (1 + step) / (10 + step))", "self.decay"),),
+        "sampler",
+    ),
+    Sabotage(
+        "the average warms up again at each start",
+        averaged,
+        ((TRAIN, "ema.update(progress.step)", "ema.update(len(seen))"),),
+        "sampler",
+    ),
     Sabotage(
         "the average is without batch norms",
         averaged,

@@ -19,6 +19,20 @@ pytest_plugins = ["tests.crash.fixtures"]
 KEPT = Path(__file__).parent / "checkpoints"  # made by tools/keep_checkpoint.py
 RUNS = sorted(path.parent for path in KEPT.glob("v*/*/made.json"))
 
+RULE = re.compile(r":\d\d (the .*) from here on, unlike in the version of the template that began this run")
+
+
+def new_rules(kept: Path, answers: dict[str, Any]) -> list[str]:
+    """What is told of averages and rates, which versions before 0.3.6 counted otherwise."""
+    state = json.loads((kept / "run" / "1" / "checkpoints" / "5" / "state.json").read_text())
+    if state.get("rules", 1) > 1:
+        return []
+    rates = {
+        "cosine": "the cosine begins where the warm-up ends, and the learning rate reaches --lr",
+        "multistep": "the learning rate reaches --lr before its first fall",  # which was at the end of the warm-up
+    }[answers.get("scheduler", "cosine")]
+    return ["the moving average warms up", rates] if answers.get("ema") else [rates]
+
 
 def title(kept: Path) -> str:
     return f"{kept.name} of {kept.parent.name}"
@@ -59,6 +73,7 @@ def goes_on(kept: Path, project: Callable[[dict[str, Any]], Project], work: Path
     assert ended.code == 0, ended.said
     assert "going on after step 5, 1 of 2 epochs done" in ended.said
     assert "is not used" not in ended.said
+    assert RULE.findall(ended.said) == new_rules(kept, made["answers"])
     assert "epoch 2/2" in ended.said
     assert "done:" in ended.said
     assert steps(work) == [5, 6]

@@ -11,6 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from scaffold.history import open_history
+from scaffold.origin import BUNDLE
+from scaffold.project import render
 from tests.rendered import importable, render_project
 
 # Shares of the full rate in four epochs of two steps each, without warm-up and with one epoch of it.
@@ -121,6 +124,39 @@ def test_one_cycle_has_a_step_at_the_full_rate_whatever_three_tenths_of_the_run_
     with importable(project) as module:
         for steps in range(3, 40):
             assert max(rates(module, module("options").Options(epochs=steps), 1)) == pytest.approx(1)
+
+
+LENGTHS = list(itertools.product((1, 2, 3, 5, 8, 20), (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 8.0), (1, 2, 7)))
+FLAGS: dict[str, list[dict[str, Any]]] = {"step": [{}, {"step_size": 2}], "multistep": [{}, {"milestones": (1, 2)}]}
+
+
+@pytest.mark.parametrize("warmup", [0, 1])
+@pytest.mark.parametrize("scheduler", BY_HAND)
+def test_a_run_of_an_older_version_is_told_if_its_rates_are_others_now(
+    tmp_path: Path, scheduler: str, warmup: int
+) -> None:
+    answers = {"scheduler": scheduler, "warmup": warmup}
+    old = open_history(BUNDLE, "v0.3.5", tmp_path / "history").check_out("v0.3.5", tmp_path / "template")
+    render({"project_name": "older", **answers}, tmp_path / "older", old)
+    newer = render_project(tmp_path / "newer", **answers)
+
+    counted = 0
+    with importable(tmp_path / "older") as before, importable(newer) as now:
+        for flags in FLAGS.get(scheduler, [{}]):
+            for epochs, warm, steps_per_epoch in LENGTHS:
+                settings = {"epochs": epochs, **flags, **({"warmup": warm} if warmup else {})}
+                opt = now("options").Options(**settings)
+                try:
+                    one = rates(before, before("options").Options(**settings), steps_per_epoch)
+                    two = rates(now, opt, steps_per_epoch)
+                except (ZeroDivisionError, ValueError, before("errors").RunError, now("errors").RunError):
+                    continue  # there is no such run, or it is told that it cannot go on
+                new_rules = getattr(now("resume"), "new_rules", lambda *_: ())
+                told = list(new_rules(now("run").Progress(rules=1), opt, steps_per_epoch))
+                assert bool(told) == (one != pytest.approx(two, rel=1e-9)), (settings, steps_per_epoch, told, one, two)
+                assert not list(new_rules(now("run").Progress(), opt, steps_per_epoch))
+                counted += 1
+    assert counted > 20
 
 
 def rates(module: Callable[[str], ModuleType], opt: Any, steps_per_epoch: int) -> list[float]:

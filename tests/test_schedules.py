@@ -111,7 +111,9 @@ def test_rises_of_any_length_reach_the_full_rate(tmp_path: Path, scheduler: str)
             assert trace == pytest.approx(by_hand), settings
             assert max(trace) == pytest.approx(1)
 
-        for epochs, warmup, steps_per_epoch in itertools.product((1, 2, 3, 7), (0.0, 0.3, 1.0, 1.5, 3.0, 7.0), (1, 2, 5)):
+        for epochs, warmup, steps_per_epoch in itertools.product(
+            (1, 2, 3, 7), (0.0, 0.3, 1.0, 1.5, 3.0, 7.0), (1, 2, 5)
+        ):
             if warmup <= epochs and (scheduler != "one_cycle" or epochs * steps_per_epoch > 2):
                 trace = rates(module, module("options").Options(epochs=epochs, warmup=warmup), steps_per_epoch)
                 assert max(trace) == pytest.approx(1), (epochs, warmup, steps_per_epoch)
@@ -211,8 +213,8 @@ def test_what_would_never_happen_is_refused(
     project = render_project(tmp_path / f"refused_{scheduler}", scheduler=scheduler)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
 
+    steps_per_epoch = 1 if scheduler == "one_cycle" else 10
     with importable(project) as module, pytest.raises(module("errors").RunError, match=sentence):
-        steps_per_epoch = 1 if scheduler == "one_cycle" else 10
         module("scheduler").build_scheduler(optimizer, module("options").Options(**settings), steps_per_epoch)
 
 

@@ -1,0 +1,105 @@
+"""Which losses take scores is one fact for each: a model has a head exactly where a loss needs one."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+
+from scaffold.answers import complete, gather
+from scaffold.errors import BadAnswer
+from scaffold.paths import template_root
+from scaffold.project import plain_copy, render
+from scaffold.questions import Form
+from tests.rendered import importable
+
+MACROS = "template/macros/losses.jinja"
+FOCAL = '''"""The focal loss of Lin et al., ICCV 2017."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..options import Options
+
+
+def focal(logits: Tensor, embedding: Tensor, labels: Tensor, opt: Options) -> Tensor:
+    """Mean over the batch of -(1 - p)^2 log p, where p is the probability of the label."""
+    logged = -F.cross_entropy(logits.float(), labels, reduction="none")
+    return -((1 - logged.exp()).square() * logged).mean()
+'''
+
+
+def with_focal(folder: Path, fact: str) -> Path:
+    """A copy of the template with one more loss, and what its facts say of it."""
+    template = plain_copy(template_root(), folder)
+    (template / "template" / "parts" / "losses" / "focal.py").write_text(FOCAL)
+    macros = template / MACROS
+    text = macros.read_text()
+    added = re.sub(r"(known = \[[^]]*)\]", r"\1, 'focal']", text, count=1)
+    assert added != text
+    if fact:
+        text, added = added, re.sub(r"(takes = \{[^}]*)\}", rf"\1, 'focal': {fact}}}", added, count=1)
+        assert added != text
+    macros.write_text(added)
+    return template
+
+
+def by_copier(template: Path, folder: Path, answers: dict[str, Any]) -> None:
+    """As somebody does who has Copier only."""
+    copier.run_copy(str(template), folder, data=answers, defaults=True, quiet=True, settings=copier.Settings())
+
+
+@pytest.mark.parametrize("task", ["classification", "metric_learning"])
+def test_a_new_loss_on_scores_has_a_head_in_both_tasks(tmp_path: Path, task: str) -> None:
+    template = with_focal(tmp_path / "template", "'scores'")
+    form = Form(template)
+
+    flags = {"task": task, "losses": ["focal=1"]}
+    answers = complete(form, gather(form, flags, preset=None, answers_file=None), "headed")
+    render(answers, tmp_path / "headed", template)
+
+    assert [layer for group in answers["layer_groups"] for layer in group["layers"]][-1] == "head"
+    with importable(tmp_path / "headed") as module:
+        opt = module("options").Options(classes=tuple("abc"), image_size=8)
+        assert module("model").build_model(opt).head.out_features == 3
+
+
+def test_a_new_loss_on_embeddings_has_no_head_in_metric_learning_and_is_not_enough_elsewhere(tmp_path: Path) -> None:
+    form = Form(with_focal(tmp_path / "template", "'embeddings'"))
+    flags = {"losses": ["focal=1"]}
+
+    answers = complete(form, gather(form, {"task": "metric_learning", **flags}, preset=None, answers_file=None), "p")
+
+    assert "head" not in [layer for group in answers["layer_groups"] for layer in group["layers"]]
+    with pytest.raises(BadAnswer, match="classification needs a loss on the scores: cross_entropy or mse"):
+        complete(form, gather(form, flags, preset=None, answers_file=None), "p")
+
+
+@pytest.mark.parametrize("fact", ["", "'logits'", "none"])
+@pytest.mark.parametrize("task", ["classification", "metric_learning"])
+def test_a_new_loss_of_which_no_fact_says_what_it_takes_is_refused_in_a_sentence(
+    tmp_path: Path, task: str, fact: str
+) -> None:
+    template = with_focal(tmp_path / "template", fact)
+    form = Form(template)
+    sentence = "the template does not say whether 'focal' takes scores or embeddings"
+
+    with pytest.raises(BadAnswer, match=sentence):
+        complete(form, gather(form, {"task": task, "losses": ["focal=1"]}, preset=None, answers_file=None), "p")
+    with pytest.raises(Exception, match=sentence):
+        by_copier(template, tmp_path / "p", {"task": task, "losses": [{"name": "focal", "weight": 1.0}]})
+    assert not (tmp_path / "p").exists()
+
+
+def test_each_loss_has_its_part_and_its_fact() -> None:
+    form = Form(template_root())
+    parts = {path.stem for path in (template_root() / "template" / "parts" / "losses").glob("*.py")}
+
+    assert set(form.loss_choices) == parts
+    for loss in form.loss_choices:
+        flags = {"task": "metric_learning", "losses": [f"{loss}=1"]}
+        layers = complete(form, gather(form, flags, preset=None, answers_file=None), "p")["layer_groups"][0]["layers"]
+        assert ("head" in layers) == (loss in ("cross_entropy", "mse"))

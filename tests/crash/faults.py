@@ -482,3 +482,23 @@ def threads(number: int) -> None:
 
 def void(_: object) -> None:
     """Takes a value that nobody needs."""
+
+
+def unreadable(path: str) -> None:
+    """A file or folder that the disk, or its permissions, do not let this process read."""
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("open", "os.listdir", "os.scandir") and str(arguments[0]) == path:
+            raise OSError(5, "Input/output error", path)
+
+    sys.addaudithook(refuse)
+
+
+def immovable(path: str) -> None:
+    """A folder that cannot be given another name."""
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.rename" and str(arguments[0]) == path:
+            raise PermissionError(1, "Operation not permitted", path)
+
+    sys.addaudithook(refuse)

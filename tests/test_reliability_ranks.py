@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from tests.crash.fixtures import Rendered
-from tests.crash.projects import FLAGS, ROOT, Fault, Project, checkpoints, metrics, outcome, steps
+from tests.crash.projects import FLAGS, ROOT, Fault, Project, checkpoints, make, metrics, outcome, steps
 
 pytest_plugins = ["tests.crash.fixtures"]
 EPOCHS = ["--epochs", "4", "--keep", "99"]
@@ -549,3 +549,100 @@ def test_an_epoch_that_is_not_saved_leaves_the_same_weights(project: Rendered, w
     often, seldom = steps(work / "1"), steps(work / "4")
     assert len(seldom) < len(often) == 4
     assert outcome(work / "1").tensors == outcome(work / "4").tensors
+
+
+# ALIKE FROM THE START
+
+
+def renamed(images: Path) -> None:
+    """The same images by other names of classes."""
+    for split in ("train", "val"):
+        (images / split / "class0").rename(images / split / "zclass0")
+
+
+def mostly_gone(images: Path) -> None:
+    """Too few images to train on."""
+    for path in (images / "train").rglob("[1-9]*.png"):
+        path.unlink()
+
+
+UNLIKE: dict[str, tuple[dict[str, Any], Callable[[Path], object] | None, str]] = {
+    "rate": ({"lr": 0.5}, None, "--lr (rank 1)"),
+    "steps between looks": ({"log_every": 3}, None, "--log-every (rank 1)"),
+    "batches that do not divide": ({"batch_size": 15}, None, "--batch-size (rank 1)"),
+    "names": ({}, renamed, "the names of the classes (rank 1), the images to train on (rank 1)"),
+    "one image less": (
+        {},
+        lambda images: (images / "train" / "class1" / "3.png").unlink(),
+        "the images to train on (rank 1)",
+    ),
+    "most images gone": (
+        {},
+        mostly_gone,
+        "the images to train on (rank 1)",
+    ),
+    "another image": (
+        {},
+        lambda images: shutil.copy(images / "train" / "class1" / "3.png", images / "train" / "class0" / "3.png"),
+        "the images to train on (rank 1)",
+    ),
+    "one less to validate on": (
+        {},
+        lambda images: (images / "val" / "class1" / "3.png").unlink(),
+        "the images of val (rank 1)",
+    ),
+    "no images": ({}, lambda images: shutil.rmtree(images / "train"), "there is no folder"),
+    "none to validate on": ({}, lambda images: shutil.rmtree(images / "val"), "there is no folder"),
+    "Python": ({}, None, "the version of Python (rank 1)"),
+}
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+@pytest.mark.parametrize("name", ["ddp_plain", "fsdp_plain"])
+def test_processes_that_are_not_alike_stop_together(project: Rendered, work: Path, name: str, kind: str) -> None:
+    ranks = project(name)
+    options, change, sentence = UNLIKE[kind]
+    if change:
+        shutil.copytree(ranks.images, work / "images")
+        change(work / "images")
+        options = {"data_dir": str(work / "images")}
+    arguments = {"package": ranks.package, "rank": 1, "options": options, "python": "3.1" if kind == "Python" else ""}
+
+    began = time.monotonic()
+    ended = ranks.run(work, "--epochs", "1", faults=[("otherwise", arguments)])
+
+    assert ended.codes == [2, 2], ended.said
+    assert time.monotonic() - began < 20
+    first, second = sorted(ended.said.splitlines(), key=len)
+    assert first.removeprefix("error: ") == second.removeprefix("error (rank 1): ")
+    assert sentence in first
+    assert "rank 1" in first
+    assert not (work / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["ddp_plain", "fsdp_plain"])
+def test_processes_may_have_their_images_in_places_of_their_own(project: Rendered, work: Path, name: str) -> None:
+    ranks = project(name)
+    shutil.copytree(ranks.images, work / "images")
+    options = {"data_dir": str(work / "images"), "num_workers": 1, "cache_mb": 0}
+    other = ("otherwise", {"package": ranks.package, "rank": 1, "options": options})
+
+    ended = ranks.run(work, "--epochs", "1", faults=[other])
+
+    assert ended.codes == [0, 0], ended.said
+
+
+def test_weights_that_one_process_lacks_stop_all(images: Path, work: Path) -> None:
+    answers = {"distributed": "ddp", "logger": "none", "weights": "file", "weights_file": "weights.pt"}
+    lacking = make(work, "lacking", answers, images)
+    script = f"import torch\nfrom {lacking.package}.model import CNN\ntorch.save(CNN(4).state_dict(), 'weights.pt')"
+    subprocess.run([sys.executable, "-c", script], cwd=lacking.folder, check=True)
+    gone = ("unreadable", {"path": "weights.pt"})
+    try:
+        ended = lacking.run(work, "--epochs", "1", faults=[("on_rank", {"rank": 1, "fault": gone})])
+    finally:
+        lacking.close()
+
+    assert ended.codes == [2, 2], ended.said
+    assert ended.said.count("holds no plain tensors") == 2
+    assert "Traceback" not in ended.said

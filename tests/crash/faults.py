@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -502,3 +503,20 @@ def immovable(path: str) -> None:
             raise PermissionError(1, "Operation not permitted", path)
 
     sys.addaudithook(refuse)
+
+
+def otherwise(package: str, rank: int, options: dict[str, Any], python: str = "") -> None:
+    """One process has other settings, or another Python."""
+    if rank_here() != rank:
+        return
+    train = import_module(f"{package}.train")
+    parse = train.parse
+    vars(train)["parse"] = lambda: replace(parse(), **options)
+    if python:
+        vars(import_module("platform"))["python_version"] = lambda: python
+
+
+def on_rank(rank: int, fault: tuple[str, dict[str, Any]]) -> None:
+    """A fault of one process only."""
+    if rank_here() == rank:
+        globals()[fault[0]](**fault[1])

@@ -51,11 +51,6 @@ def start(opt: Options) -> Process:
             )
         device = torch.device(device.type, local_rank)
         torch.accelerator.set_device_index(local_rank)
-    if opt.batch_size % world:
-        raise RunError(
-            f"a batch of {opt.batch_size} images does not divide among {world} processes; "
-            f"take --batch-size {max(1, opt.batch_size // world) * world}"
-        )
     backend = dist.get_default_backend_for_device(device)
     try:
         dist.init_process_group(
@@ -174,9 +169,11 @@ def first(process: Process) -> Iterator[None]:
     """Process 0 goes first; the others find its work done."""
     if process.rank > 0:
         dist.barrier()
-    yield
-    if process.rank == 0:
-        dist.barrier()
+    try:
+        yield
+    finally:
+        if process.rank == 0:
+            dist.barrier()
 
 
 def shutdown() -> None:

@@ -137,6 +137,8 @@ def train(answers: dict[str, Any], images: str) -> int:
         writer.join()
         assert writer.exitcode == 0, "the weights could not be written"
     flags = ["--data-dir", images, "--epochs", "2", "--batch-size", "16", "--num-workers", "0", "--log-every", "2"]
+    if {"triplet", "hinge_embedding"} & {loss["name"] for loss in answers["losses"]}:
+        flags += ["--per-class", "2"]  # so that a part of a process's share holds two classes
     for words in (
         ["train", *flags],
         ["evaluate", "run/1"],

@@ -492,12 +492,15 @@ def test_interrupted_seeds_go_on_where_they_were(project: Rendered, work: Path) 
         assert json.loads((work / "run" / str(run) / "options.json").read_text())["options"]["seed"] == seed
 
 
-@pytest.mark.parametrize(("parts", "alone"), [(2, False), (4, True)])
-def test_parts_that_have_nothing_to_compare_are_told(project: Rendered, work: Path, parts: int, alone: bool) -> None:
+@pytest.mark.parametrize(("parts", "code"), [(2, 0), (3, 2), (4, 2)])
+def test_parts_that_have_nothing_to_compare_are_refused(project: Rendered, work: Path, parts: int, code: int) -> None:
     ended = project("sampler").run(work, "--epochs", "1", "--accumulate", str(parts))  # 16 images, four of a class
 
-    assert ended.code == 0, ended.said
-    assert ("images of one class, and nothing to compare them with: take a smaller" in ended.said) == alone
+    assert ended.code == code, ended.said
+    assert ("does not give each two classes or more with 4 images of each; take --batch-size" in ended.said) == (
+        code > 0
+    )
+    assert bool(list((work / "run").glob("*/options.json"))) == (code == 0)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,11 @@ def rate_of(group: str, factor: float) -> Effect:
     return effect
 
 
+def has_rates(wanted: dict[int, float]) -> Effect:
+    """The rows of these steps have these shares of the rate of 0.002."""
+    return lambda here, _: {step: rows(here)[step]["lr/all"] / 0.002 for step in wanted} == pytest.approx(wanted)
+
+
 def rate_at(step: int) -> Effect:
     """The row of this step has a higher rate, whatever the rates were before."""
     return lambda here, plain: bool(rows(here)[step]["lr/all"] > rows(plain)[step]["lr/all"] > 0)
@@ -172,7 +177,7 @@ SINGLE = [
     warned("single", "beta1", 0.9, 0.5),
     warned("single", "beta2", 0.999, 0.9),
     warned("single", "label-smoothing", 0.0, 0.2),
-    warned("single", "warmup", 1.0, 4.0, times("lr/all", 6 / 13)),
+    warned("single", "warmup", 1.0, 4.0, has_rates({6: 6 / 12, 8: 8 / 12, 10: 10 / 12, 12: 1})),  # and all of it
     warned("single", "shift", 0.08, 0.3),
     warned("single", "rotate", 10.0, 40.0),
     warned("single", "zoom", 0.1, 0.4),

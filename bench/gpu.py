@@ -41,7 +41,7 @@ from datetime import date
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from itertools import count, cycle
+from itertools import count, product
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -323,10 +323,33 @@ def run_part(
             with suppress(subprocess.TimeoutExpired):
                 code = process.wait(min(LOOK, left))
     finally:
+        end(process)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
     return code, time.monotonic() - began
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that takes too long; one of Python says first where it is (PYTHONFAULTHANDLER)."""
+    for number in (signal.SIGABRT, signal.SIGKILL):
+        if process.poll() is None:
+            process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(2 if number == signal.SIGABRT else None)
+
+
+def ran(job: Job, words: Sequence[str], folder: Path) -> tuple[int, str]:
+    """Runs a program of a project until it ends, or shortly before this part does; its exit status, and what it said."""
+    with tempfile.TemporaryFile() as file:
+        process = subprocess.Popen(
+            words, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.DEVNULL, stdout=file,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(1.0, job.left() - 5))
+        end(process)
+        file.seek(0)
+        return process.returncode, file.read().decode(errors="replace")
 
 
 def ended(code: int | None, seconds: float) -> str:
@@ -349,6 +372,7 @@ def surroundings(work: Path, device: str) -> dict[str, str]:
         **kept,
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # of plugins that happen to be there, any may be broken
         "CUDA_VISIBLE_DEVICES": card,
         "TMPDIR": str(work / "tmp"),
@@ -491,14 +515,13 @@ def tested(job: Job, name: str, chosen: list[str]) -> tuple[int, str, float]:
     """Runs some tests of a project; returns the exit status, what was said, and the seconds."""
     began = time.monotonic()
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *chosen]
-    done = subprocess.run(
-        words, cwd=job.work / "projects" / name, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout, time.monotonic() - began
+    code, said = ran(job, words, job.work / "projects" / name)
+    return code, said, time.monotonic() - began
 
 
 # KILLED AND RESUMED -------------------------------------------------------------------------------
+
+PATIENCE = 60  # seconds that a start of a run may take on a card, where it should take ten
 
 
 def resume(job: Job) -> None:
@@ -523,45 +546,45 @@ def resume(job: Job) -> None:
         job.keep()
 
     keep()
+    running: dict[Future[Trained], tuple[str, int]] = {}
+    numbers, spare = count(3), job.runs
+    shares = {name: len(range(place, job.runs, len(job.names))) for place, name in enumerate(job.names)}
     with ThreadPoolExecutor(job.at_once) as pool:
-        alone = {(name, number): pool.submit(trained, job, name, number, []) for number in (1, 2) for name in job.names}
-        for name in job.names:
-            spans = [alone[name, number].result() for number in (1, 2)]
-            if not all(span.finished for span in spans):
-                continue
-            found[name].alone = compare(job, name, 2)
-            found[name].span = min(span.seconds for span in spans)
-            for line in not_repeated(run_folder(job, name, 1) / "train.log"):
-                job.trouble(f"{name}: a warning of a run that was left alone", line)
-            keep()
-        ready = [name for name in job.names if found[name].span]
-        numbers = count(3)
 
         def begin(name: str) -> None:
             moments = [dice.uniform(-0.1, 0.9) * found[name].span for _ in range(dice.choice((1, 1, 2)))]
             number = next(numbers)
             running[pool.submit(trained, job, name, number, moments)] = name, number
 
-        running: dict[Future[Trained], tuple[str, int]] = {}
-        for name, _ in zip(cycle(ready), range(job.runs), strict=False):
-            begin(name)
-        spare = job.runs  # some are done before the kill comes: others take their place
+        for name, number in product(job.names, (1, 2)):
+            running[pool.submit(trained, job, name, number, [])] = name, number
+        alone: dict[str, list[Trained]] = {name: [] for name in job.names}
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 name, number = running.pop(future)
-                run, kills = future.result(), found[name]
-                if not run.hits and run.finished and spare:
+                done, kills = future.result(), found[name]
+                if not done.finished:
+                    continue
+                if number < 3:
+                    alone[name].append(done)
+                    if len(alone[name]) == 2:  # with both, others of this project can be killed and compared
+                        kills.alone = compare(job, name, 2)
+                        kills.span = min(run.seconds for run in alone[name])
+                        for line in not_repeated(run_folder(job, name, 1) / "train.log"):
+                            job.trouble(f"{name}: a warning of a run that was left alone", line)
+                        for _ in range(shares[name]):
+                            begin(name)
+                elif done.hits:
+                    kills.runs += 1
+                    kills.kills += len(done.hits)
+                    kills.early += done.hits.count("before")
+                    kills.saving += done.hits.count("saving")
+                    if compare(job, name, number) == "equal":
+                        kills.equal += 1
+                        shutil.rmtree(run_folder(job, name, number))
+                elif spare:  # it was done before the kill came: another takes its place
                     spare -= 1
                     begin(name)
-                if not run.hits or not run.finished:
-                    continue
-                kills.runs += 1
-                kills.kills += len(run.hits)
-                kills.early += run.hits.count("before")
-                kills.saving += run.hits.count("saving")
-                if compare(job, name, number) == "equal":
-                    kills.equal += 1
-                    shutil.rmtree(run_folder(job, name, number))
                 keep()
 
 
@@ -598,7 +621,8 @@ def trained(job: Job, name: str, number: int, moments: list[float]) -> Trained:
     """Trains until the end; at each of the moments (seconds after it has begun) it is killed and started again."""
     folder = run_folder(job, name, number)
     words = [sys.executable, "-m", f"{name}.train", "--run", str(number), "--run-dir", str(folder.parent)]
-    words += ["--deterministic", "--epochs", str(EPOCHS[name])]
+    epochs = 2 if job.device == "cpu" and name != "cnn" else EPOCHS[name]  # a ResNet takes long on a CPU
+    words += ["--deterministic", "--epochs", str(epochs)]
     hits: list[str] = []
     lead = 0.0  # seconds from the start of the process to that of the run
     for moment in [*moments, None]:
@@ -610,9 +634,10 @@ def trained(job: Job, name: str, number: int, moments: list[float]) -> Trained:
                 words, cwd=job.work / "projects" / name, env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
             )  # fmt: skip
+        deadline = began + min(PATIENCE if job.device == "cuda" else math.inf, max(1.0, job.left() - 5))
         try:
             if not lead:
-                while process.poll() is None and not has_begun(folder / "train.log") and job.left() > 0:
+                while process.poll() is None and not has_begun(folder / "train.log") and time.monotonic() < deadline:
                     time.sleep(0.01)
                 lead = time.monotonic() - began
             if moment is not None:
@@ -625,10 +650,9 @@ def trained(job: Job, name: str, number: int, moments: list[float]) -> Trained:
                     saving = any(checkpoints.glob(".tmp-*"))
                     hits.append("saving" if saving else "later" if any(checkpoints.glob("[0-9]*")) else "before")
                     continue
-            process.wait(max(1.0, job.left()))
+            process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            end(process)
         if process.returncode != 0:
             said = log.read_text(encoding="utf-8", errors="replace")
             job.trouble(f"{name}: run {number} after {len(hits)} kills (exit status {process.returncode})", said)
@@ -737,15 +761,11 @@ def watched(job: Job, name: str, flags: list[str]) -> tuple[int, list[str], str]
     words += ["--epochs", "2", "--log-every", str(LOG_EVERY), *flags]
     if "distributed" in PROJECTS[name]:
         words += ["--agree-every", str(LOG_EVERY)]
-    done = subprocess.run(
-        words, cwd=job.work / "projects" / name, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-    )  # fmt: skip
+    code, said = ran(job, words, job.work / "projects" / name)
     found: dict[str, Any] = {"steps": 0, "places": []}
     with suppress(OSError):
         found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
-    silent = done.returncode == 0 and found["steps"]
-    return found["steps"], found["places"], "" if silent else f"exit status {done.returncode}\n{done.stdout}"
+    return found["steps"], found["places"], "" if code == 0 and found["steps"] else f"exit status {code}\n{said}"
 
 
 class Watch:
@@ -1307,6 +1327,14 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     return found
 
 
+def no_core_files() -> None:
+    """A process with a card in its memory that ends by a signal would leave gigabytes."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
 def main(words: Sequence[str]) -> int:
     if words[:1] == ["prepare"]:
         if len(words) != 2 or words[1].startswith("-"):
@@ -1319,6 +1347,8 @@ def main(words: Sequence[str]) -> int:
         return 0
     found = arguments(words)
     here = Path(__file__).resolve().parent
+    if found.watch or found.part:
+        no_core_files()
     if found.watch:
         return watch_training(found)
     if found.part:

@@ -86,6 +86,7 @@ def test_a_part_that_fails_crashes_or_hangs_is_told_and_ends_no_other(
     tails = [part.get("tail", "") for part in result["parts"]]
     assert "and its last words" in tails[0]
     assert "first words of hangs" in tails[2]
+    assert re.search(r'File ".*gpu.py", line \d+ in <module>', tails[2])  # where it was
     # what each has found before counts
     assert [table["part"] for table in result["tables"]] == ["fails", "crashes", "hangs", "works"]
     assert result["versions"]["card"] == "Card 1"
@@ -218,6 +219,40 @@ def test_a_training_that_fails_under_watch_is_told(cnn: Path) -> None:
     assert (steps, places) == (0, [])
     assert "exit status 2" in said
     assert "do not fill a batch" in said
+
+
+def test_a_program_that_hangs_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
+
+    code, said = gpu.ran(job(tmp_path, seconds=3), [sys.executable, "-c", "import time\ntime.sleep(60)"], tmp_path)
+
+    assert code == -signal.SIGABRT
+    assert "line 2 in <module>" in said
+
+
+def test_runs_of_a_project_that_hangs_keep_no_other_from_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(job: gpu.Job, name: str, number: int, moments: list[float]) -> gpu.Trained:
+        if name == "ddp":
+            time.sleep(2)
+            return gpu.Trained(False, 0.0, [])
+        kills = ["later"] * len(moments) if number != 3 else []  # run 3 is done before the kill comes
+        gpu.run_folder(job, name, number).mkdir(parents=True)
+        return gpu.Trained(True, 1.0, kills)
+
+    monkeypatch.setattr(gpu, "trained", trained)
+    monkeypatch.setattr(gpu, "compare", lambda job, name, number: "equal" if number != 5 else "other bits")
+    found = job(tmp_path, names=("ddp", "cnn"), runs=6, at_once=4)
+
+    gpu.resume(found)
+
+    ddp, cnn = found.tables[0]["rows"]
+    assert ddp == ["ddp", "not finished", *["0"] * 5]
+    assert (cnn[1], cnn[2], cnn[6]) == ("equal", "3", "2")
+    aims = {aim["what"]: (aim["value"], aim["met"]) for aim in found.aims}
+    assert aims["runs that were killed and resumed"] == (3, False)
+    assert aims["runs, left alone or killed, that ended with other bits"] == (1, False)
 
 
 def test_on_a_gpu_torch_is_asked_to_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from scaffold import probe, recorded, update
 from scaffold.errors import BadAnswer, Cancelled, CreateFailed, ScaffoldError
+from scaffold.git import asks
 from scaffold.project import list_files, render
 from scaffold.questions import Answers
 
@@ -31,8 +32,9 @@ class Finding:
 def check(folder: Path, python: str = "") -> list[Finding]:
     """Everything there is to say about the project that a folder is in."""
     project = recorded.find(folder)
-    findings, answers = _template(project)
-    findings += _code(project)
+    findings = _left(project)
+    found_of_template, answers = _template(project)
+    findings += found_of_template + _code(project)
     if answers is not None:
         found = _ask_python(project, answers, find_python(project, python))
         findings += _groups(found, answers) + _machine(project, found, answers)
@@ -64,6 +66,56 @@ def quick_tests(project: Path, python: str = "") -> None:
         failed.exit_code = Cancelled.exit_code
     failed.last_line = ""
     raise failed
+
+
+# WHAT UPDATES LEFT
+
+
+def _left(project: Path) -> list[Finding]:
+    """What an update has left to be done: it was killed, its conflicts are not solved, it kept files beside."""
+    try:
+        findings = [Finding("project", "note", note) for note in update.recover(project)]
+    except ScaffoldError:
+        return []  # what is wrong with the repository is said where the template is looked at
+    unmerged = _names(project, "ls-files", "--unmerged", "-z", "--", ".")
+    unmerged = sorted({line.partition("\t")[2] for line in unmerged})
+    if unmerged:
+        message = f"an update is not finished: {_some(unmerged)} {_have(unmerged)} conflicts"
+        findings.append(Finding("project", "problem", message, "edit them, then commit"))
+    words = (
+        "grep",
+        "-z",
+        "-I",
+        "--no-color",
+        "--name-only",
+        "--all-match",
+        "-e",
+        f"^<<<<<<< {update.OURS}",
+        "-e",
+        "^>>>>>>> template ",
+    )
+    marked = [name for name in _names(project, *words, "--", ".") if name not in unmerged]
+    if marked:
+        message = f"{_some(marked)} {_have(marked)} conflicts of an update in the text, as if they were solved"
+        findings.append(Finding("project", "problem", message, f"look for   <<<<<<< {update.OURS}"))
+    kept = _names(project, "ls-files", "-z", "--", "*.kept", "*.kept/*", "*.kept_", "*.kept_/*")
+    if kept:
+        message = f"an update kept {_some(kept)} for you"
+        findings.append(Finding("project", "note", message, "take over what you need of it, then delete it"))
+    return findings
+
+
+def _names(project: Path, *words: str) -> list[str]:
+    """The names that git lists."""
+    return [name for name in (asks(project, *words) or "").split("\0") if name]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _have(names: list[str]) -> str:
+    return "has" if len(names) == 1 else "have"
 
 
 # THE TEMPLATE

@@ -353,8 +353,7 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
 
     with updates.opened(Path.cwd(), trust=trust, must_be_clean=not (check or show_diff)) as work:
         before, version = work.recorded.version, updates.wanted(work, to)
-        if work.history.warning:
-            show(f"note: {work.history.warning}")
+        tell_of(work)
         if version == before:
             show(f"The project is at {before}, and the template has nothing newer.")
             return
@@ -393,6 +392,7 @@ def change(show_diff: bool, trust: str, yes: bool, **flags: Any) -> None:
     from scaffold import update as updates
 
     with updates.opened(Path.cwd(), trust=trust, must_be_clean=not show_diff) as work:
+        tell_of(work)
         named = any(value not in (None, ()) for value in flags.values())
         merged = updates.change(work, flags) if named else ask_again(work)
         if merged.is_nothing:
@@ -454,6 +454,12 @@ def ask_again(work: "Work") -> "Merged":
     return updates.change_to(work, answers, [question.name for question in form.questions.values()])
 
 
+def tell_of(work: "Work") -> None:
+    """What the user should know of a project before anything is done with it."""
+    for note in [*work.told, *([work.history.warning] if work.history.warning else [])]:
+        show(f"note: {printable(note)}")
+
+
 def has_somebody() -> bool:
     """Whether there is a person to ask."""
     unwanted = settings.get("no_input") or os.environ.get("CI")
@@ -465,7 +471,7 @@ def apply(work: "Work", merged: "Merged", *, yes: bool) -> None:
     from scaffold import update as updates
 
     for line in updates.summary(merged):
-        show(line)
+        show(printable(line))
     while has_somebody() and not yes:
         answer = click.prompt("Apply? (Y/n/d=diff)", default="y", show_default=False, err=True).strip().lower()
         if answer == "d":

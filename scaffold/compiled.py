@@ -91,6 +91,10 @@ def run_copy(source: str, destination: Path, data: Mapping[str, Any]) -> None:
             remember(environment, ("copier", copier.__version__, sorted(self.template.envops.items())))
             return environment
 
+        def _sync_git_index_executable_bit(self, dst_relpath: Path, src_mode: int) -> None:
+            """Nothing: Copier would write modes into the index of whatever repository is around, and ask git for
+            every file."""
+
     with CompiledWorker(
         src_path=source,
         dst_path=destination,

@@ -8,10 +8,18 @@ from pathlib import Path
 from scaffold.errors import CreateFailed, ProgramMissing
 
 # Variables by which a caller's git (a hook, say) would make ours work on another repository.
-_CALLERS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+_CALLERS = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_SHALLOW_FILE"),
+    *("GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"),
+)
 _SETTINGS = (
     f"core.hooksPath={os.devnull}",
+    "core.fsmonitor=false",
     "core.safecrlf=false",
+    "core.splitIndex=false",
+    "safe.bareRepository=all",
+    "submodule.recurse=false",
     "commit.gpgSign=false",
     "tag.gpgSign=false",
     "init.templateDir=",
@@ -39,7 +47,7 @@ def git(
     done = call(folder, *words, variables=variables, text=text, alone=alone)
     if done.returncode not in allowed:
         said = (done.stderr or done.stdout).strip().splitlines()
-        what = words[2] if words[0] == "-c" else words[0]
+        what = next((word for word in words if not str(word).startswith("-")), words[0])
         raise GitFailed(f"git {what} failed: {said[-1] if said else done.returncode}")
     return done.stdout.removesuffix("\n")
 
@@ -64,22 +72,25 @@ def call(
     variables: Mapping[str, str] | None = None,
     text: str = "",
     alone: bool = False,
+    program: str = "git",
 ) -> "subprocess.CompletedProcess[str]":
-    """Run git in a folder, whatever comes of it."""
+    """Run git in a folder, whatever comes of it. It takes no lock that it can do without, so that looking writes
+    nothing; names are taken as they are, every byte of them."""
     environment = {name: value for name, value in os.environ.items() if name not in _CALLERS}
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    own = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        return subprocess.run(
-            ["git", *settings, *map(str, words)],
+        done = subprocess.run(
+            [program, *settings, *map(str, words)],
             cwd=folder,
-            env={**environment, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(variables or {})},
-            input=text,
+            env={**environment, **own, **(variables or {})},
+            input=text.encode("utf-8", "surrogateescape"),
             capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="surrogateescape",
             check=False,
             start_new_session=alone,
         )
     except (FileNotFoundError, PermissionError):
         raise ProgramMissing("git was not found", help="install git   https://git-scm.com/downloads") from None
+    # not as text, which would change line breaks, also those in names
+    said = [stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr)]
+    return subprocess.CompletedProcess(done.args, done.returncode, *said)

@@ -23,8 +23,8 @@ class History:
 
     def releases(self) -> list[str]:
         """The released versions, the oldest first."""
-        tags = [tag for tag in git(self.repository, "tag", "--list").splitlines() if RELEASE.fullmatch(tag)]
-        return sorted(tags, key=order)
+        tags = git(self.repository, "for-each-ref", "--format=%(refname:strip=2)", "refs/tags").splitlines()
+        return sorted((tag for tag in tags if RELEASE.fullmatch(tag)), key=order)
 
     def commit(self, version: str) -> str | None:
         """The commit of a version, or nothing where there is none."""
@@ -56,7 +56,7 @@ class History:
 
     def _changelog(self, release: str) -> list[str]:
         """What the tag says; where it says nothing, the release's section in CHANGELOG.md."""
-        text = git(self.repository, "tag", "--list", "--format=%(contents:body)", release)
+        text = git(self.repository, "for-each-ref", "--format=%(contents:body)", f"refs/tags/{release}")
         if asks(self.repository, "cat-file", "-t", f"refs/tags/{release}") != "tag":
             text = ""
         if not text.strip():
@@ -90,33 +90,37 @@ class History:
         return folder
 
 
-def open_history(address: str, version: str, folder: Path) -> History:
+def open_history(address: str, version: str, folder: Path, project: Path | None = None) -> History:
     """The history at an address, copied to a folder. Where the address cannot be reached, that of the bundle which
-    came with torch-scaffold does, if it knows the version."""
+    came with torch-scaffold does, if it knows the version. The project's git may know how to use ssh."""
     if address == BUNDLE:
         placed = Path(os.path.expanduser(BUNDLE))
-        bundle = placed if placed.is_file() else packaged_bundle()
-        if bundle is None:
+        if not placed.is_file() and packaged_bundle() is None:
             raise Refused(
                 "this torch-scaffold came without the history of its template", help="pip install -U torch-scaffold"
             )
-        return _known(_copy(str(bundle), address, folder), version)
+        address_of_git = str(placed if placed.is_file() else packaged_bundle())
+    else:
+        address_of_git = _url(address)
     try:
-        return _known(_copy(_url(address), address, folder), version)
+        return _known(_copy(address_of_git, address, folder, project), version)
     except GitFailed as error:
         bundle = packaged_bundle()
         if bundle is not None:
-            history = _copy(str(bundle), address, folder.with_name("bundled"))
+            history = _copy(str(bundle), address, folder.with_name("bundled"), project)
             if history.commit(version):
-                reason = f"{address} cannot be reached; the template's history that came with torch-scaffold is used"
+                trouble = "is damaged" if address == BUNDLE else "cannot be reached"
+                reason = f"{address} {trouble}; the template's history that came with torch-scaffold is used"
                 return History(history.repository, address, reason)
         raise Refused(
-            f"the template at {address} cannot be reached ({error.message.partition(': ')[2]})",
-            help=f"see whether git can   git ls-remote {address}",
+            f"the template at {address} cannot be {'read' if address == BUNDLE else 'reached'} ({error.message.partition(': ')[2]})",
+            help="any command puts a whole one there   scaffold list"
+            if address == BUNDLE
+            else f"see whether git can   git ls-remote {address}",
         ) from None
 
 
-def _copy(url: str, address: str, folder: Path) -> History:
+def _copy(url: str, address: str, folder: Path, project: Path | None) -> History:
     git(
         folder.parent,
         "clone",
@@ -125,7 +129,7 @@ def _copy(url: str, address: str, folder: Path) -> History:
         "--",
         url,
         folder,
-        variables={"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", **_ssh(folder.parent)},
+        variables={"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", **_ssh(project or folder.parent)},
     )
     return History(folder, address)
 

@@ -116,14 +116,16 @@ def packaged_bundle() -> Path | None:
 
 
 def place_bundle() -> None:
-    """Put the history where projects say that it is, unless one that knows as many versions is there. It is a help
-    for later, so that a home where it cannot be written is no reason to fail."""
+    """Put the history where projects say that it is, unless one that knows more versions is there. One of as many is
+    ours, so that it is put right where it differs. It is a help for later: a home where it cannot be written is no
+    reason to fail."""
     # not Path.expanduser, which fails where there is no home
     source, target = packaged_bundle(), Path(os.path.expanduser(BUNDLE))
     if source is None or not os.path.isdir(os.path.expanduser("~")):
         return
     try:
-        if _tags_in(target) >= _tags_in(source):
+        there, ours = _tags_in(target), _tags_in(source)
+        if there > ours or (there == ours and target.read_bytes() == source.read_bytes()):
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, source.read_bytes())

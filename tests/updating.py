@@ -23,8 +23,8 @@ BUNDLE = ROOT / "scaffold" / "template.bundle"
 
 
 def git(folder: Path, *words: str) -> str:
-    """What git answers in a folder."""
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+    """What git answers in a folder, every byte of it."""
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True).stdout.decode()
 
 
 def commit(folder: Path, message: str = "Edit") -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from scaffold import recorded
 from scaffold.answers import Given, complete, gather
 from scaffold.errors import BadAnswer, Refused
-from scaffold.git import asks, call, git
+from scaffold.git import GitFailed, asks, call, git
 from scaffold.history import History, open_history
 from scaffold.laststep import Change, Step, index_lines, left_behind, prepare, take, undo
 from scaffold.locks import NoLocks, lock_file
@@ -163,7 +163,9 @@ def _space(top: Path, git_dir: Path, *, to_write: bool) -> Iterator[tuple[Path, 
     if not to_write:
         if left_behind(top, git_dir):
             with _locked(home) as is_ours:
-                told = _end_what_was_left(top, git_dir, is_ours) or ["another update of this project is running"]
+                told = _end_what_was_left(top, git_dir, is_ours)
+                if is_ours is False:
+                    told = ["another update of this project is running"]
         with tempfile.TemporaryDirectory(prefix="torch-scaffold-", ignore_cleanup_errors=True) as folder:
             yield Path(folder), told
         return
@@ -182,10 +184,14 @@ def _space(top: Path, git_dir: Path, *, to_write: bool) -> Iterator[tuple[Path, 
 
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[bool | None]:
-    """Whether we alone work in a folder; None where nothing can be locked."""
+    """Whether we alone work in a folder; None where nothing can be locked. Who is at its last step is waited for."""
     with (home / "lock").open("a") as lock:
         try:
             is_ours: bool | None = lock_file(lock.fileno())
+            until = time.monotonic() + _WAIT
+            while not is_ours and time.monotonic() < until:
+                time.sleep(0.05)
+                is_ours = lock_file(lock.fileno())
         except NoLocks:
             is_ours = None
         yield is_ours
@@ -217,7 +223,7 @@ def _end_what_was_left(top: Path, git_dir: Path, is_ours: bool | None) -> list[s
     return told
 
 
-_LONGEST = 60  # seconds
+_WAIT, _LONGEST = 2, 60  # seconds
 _KILLED = {
     "nothing": "before it changed anything",
     "undone": "while it changed files; it is undone, and the project is as it was",
@@ -617,8 +623,11 @@ def _prepared(work: Work, merged: Merged) -> Step:
     # what was merged, and what conflicts are between, becomes the user's
     blobs = [change.new[1] for change in merged.changes if change.new and change.new[0] != "160000"]
     blobs += [line.split()[1] for line in merged.unmerged.split("\0") if line and not line.startswith("0 ")]
-    pack = git(work.space / "merge", "pack-objects", "--quiet", "--stdout", text="".join(f"{blob}\n" for blob in blobs))
-    git(work.top, "unpack-objects", "-q", text=pack)
+    names = "".join(f"{blob}\n" for blob in blobs)
+    pack = call(work.space / "merge", "pack-objects", "--quiet", "--stdout", text=names)  # to the last byte
+    if pack.returncode:
+        raise GitFailed(f"git pack-objects failed: {pack.stderr.strip()}")
+    git(work.top, "unpack-objects", "-q", text=pack.stdout)
     after = {"GIT_INDEX_FILE": str(work.space / "after.index")}
     git(work.top, "read-tree", merged.ours, variables=after)
     git(work.top, "update-index", "-z", "--index-info", text=index_lines(merged.changes), variables=after)

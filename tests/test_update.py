@@ -324,21 +324,21 @@ def test_ctrl_c_while_the_files_change_comes_too_late(
         append("p/seed.py", "\nVALUE = 'mine'\n")(project)
         commit(project)
     new_version(history)
-    # a git that takes its time where it changes the user's files
-    slow = tmp_path / "bin" / "git"
-    slow.parent.mkdir()
-    slow.write_text(
-        f"""#!/bin/sh
-case "$*" in *--ff-only*|*both*) touch {tmp_path}/begun; sleep 3;; esac
-exec {shutil.which("git")} "$@"
+    # files take their time where they change
+    slow = f"""
+import os, pathlib, time
+begun, real = pathlib.Path({str(tmp_path / "begun")!r}), os.replace
+def replace(source, target):
+    real(source, target)
+    if str(target).startswith(os.getcwd()) and "/.git/" not in str(target) and not begun.exists():
+        begun.touch()
+        time.sleep(3)
+os.replace = replace
+from scaffold.cli import main
+main(["update"])
 """
-    )
-    slow.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{slow.parent}{os.pathsep}{os.environ['PATH']}"}
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scaffold", "update"], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "begun").exists():
         assert process.poll() is None
         time.sleep(0.01)

@@ -177,27 +177,37 @@ def _move_away(path: Path) -> str:
 
 
 def take(step: Step) -> None:
-    """Make the changes: all, or none where one of them fails."""
-    with signals_wait():  # who presses ctrl-c now comes too late: it is done
-        _take_lock(step)
-        try:
-            shutil.copyfile(step.git_dir / "index", step.space / "index")
-            _write_index(step, "index", index_lines(step.changes) + step.unmerged)
-            own_git = Path(git(step.top, "--exec-path"), "git")  # found once, so that no search for it can fail
-            said = step.space / "failed"
-            code = _by_itself(lambda: _change(step, str(own_git) if own_git.is_file() else "git"), said)
-        except BaseException:
-            undo(step)
+    """Make the changes: all, or none where one of them fails. Who presses ctrl-c now comes too late: it is done."""
+    done = False
+    try:
+        with signals_wait():
+            _take(step)
+            done = True
+    except KeyboardInterrupt:
+        if not done:
             raise
-        if code:
-            outcome = undo(step)
-            if outcome != "done":
-                reason = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else f"ended with {code}"
-                failed = CreateFailed(f"the files could not be changed: {reason}")
-                failed.last_line = _TOLD[outcome]
-                raise failed
-        # so that git need not read every file that we wrote when it is asked next
-        call(step.top, "update-index", "-q", "--refresh", alone=True)
+
+
+def _take(step: Step) -> None:
+    _take_lock(step)
+    try:
+        shutil.copyfile(step.git_dir / "index", step.space / "index")
+        _write_index(step, "index", index_lines(step.changes) + step.unmerged)
+        own_git = Path(git(step.top, "--exec-path"), "git")  # found once, so that no search for it can fail
+        said = step.space / "failed"
+        code = _by_itself(lambda: _change(step, str(own_git) if own_git.is_file() else "git"), said)
+    except BaseException:
+        undo(step)
+        raise
+    if code:
+        outcome = undo(step)
+        if outcome != "done":
+            reason = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else f"ended with {code}"
+            failed = CreateFailed(f"the files could not be changed: {reason}")
+            failed.last_line = _TOLD[outcome]
+            raise failed
+    # so that git need not read every file that we wrote when it is asked next
+    call(step.top, "update-index", "-q", "--refresh", alone=True)
 
 
 def _by_itself(work: Callable[[], None], said: Path) -> int:

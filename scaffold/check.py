@@ -84,6 +84,7 @@ def _left(project: Path) -> list[Finding]:
         findings.append(Finding("project", "problem", message, "edit them, then commit"))
     words = (
         "grep",
+        "--basic-regexp",
         "-z",
         "-I",
         "--no-color",

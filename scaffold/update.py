@@ -367,7 +367,7 @@ class Scratch:
         """An empty one. Files are taken byte for byte, as no filter and no line ending of the user's changes them."""
         tree = work.space / "merge"
         kind = asks(work.top, "rev-parse", "--show-object-format")
-        git(work.space, "init", "--quiet", *([f"--object-format={kind}"] if kind != "sha1" and kind else []), tree)
+        git(work.space, "init", "--quiet", *([f"--object-format={kind}"] if kind else []), tree)
         objects = git(work.top, "rev-parse", "--path-format=absolute", "--git-path", "objects")
         quoted = "".join({"\\": "\\\\", '"': '\\"', "\n": "\\n"}.get(sign, sign) for sign in objects)
         info = tree / ".git" / "info"

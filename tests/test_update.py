@@ -87,6 +87,31 @@ def test_a_bundle_whose_address_a_shell_wrote_out_is_still_ours(
     assert answers_of(here / "p")["_src_path"] == BUNDLE
 
 
+@pytest.mark.parametrize("newer", [False, True], ids=["cut off", "of a newer one and damaged"])
+def test_a_damaged_bundle_is_put_right_or_passed_over(
+    scaffold: Run, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newer: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    scaffold("list")
+    bundle = Path(BUNDLE).expanduser()
+    whole = bundle.read_bytes()
+    head, _, rest = whole.partition(b"\n\n")
+    known = head.split(b"\n")[-1]
+    bundle.write_bytes(head + (b"\n" + known[:41] + b"refs/tags/v999.0.0" if newer else b"") + b"\n\n" + rest[:50_000])
+    template = open_history(BUNDLE, "v0.2.0", tmp_path / "copy").check_out("v0.2.0", tmp_path / "v0.2.0")
+    render({}, here / "p", template, {"_src_path": BUNDLE, "_commit": "v0.2.0"})
+    git(here / "p", "init", "--quiet")
+    commit(here / "p", "Start")
+    monkeypatch.chdir(here / "p")
+
+    result = scaffold("update", "--check")
+
+    assert result.code == 0, result.err
+    assert "v0.2.0 -> v0.3.0" in result.out
+    assert ("is damaged; the template's history that came with torch-scaffold is used" in result.err) == newer
+    assert (bundle.read_bytes() == whole) != newer
+
+
 def test_two_steps_are_as_good_as_one(scaffold: Run, history: History, project: Path) -> None:
     new_version(history)
     history.release(append(SEED, "OTHER = 2\n"))

@@ -423,8 +423,10 @@ def test_a_look_changes_no_byte_of_the_repository(
 
 @pytest.mark.parametrize("recurse", ["false", "true"])
 def test_an_update_leaves_modes_that_git_passes_over(
-    scaffold: Run, history: History, project: Path, recurse: str
+    scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch, recurse: str
 ) -> None:
+    project = history.make(here / "p", "v1.0.0")
+    monkeypatch.chdir(project)
     (project / "p" / "metrics.py").chmod(0o755)
     (project / "p" / "seed.py").chmod(0o755)
     commit(project)

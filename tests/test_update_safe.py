@@ -391,7 +391,7 @@ def test_a_look_changes_no_byte_of_the_repository(
     settings: dict[str, str],
 ) -> None:
     if "core.fileMode" in settings:  # where Copier finds the files in the index, it writes their modes
-        project = history.make(project.parents[2] / "alone", "v1.0.0")
+        project = history.make(project.parents[2] / "alone" / "p", "v1.0.0")
         monkeypatch.chdir(project)
     hooks = tmp_path / "hooks"
     hooks.mkdir()

@@ -41,11 +41,12 @@ def parts(net: nn.Module, steps: int, epochs: int) -> tuple[torch.optim.Optimize
     vectors = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR)
-    schedulers = [
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps),
-        torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (steps * WARMUP + 1), total_iters=steps * WARMUP),
+    rise = steps * WARMUP
+    schedulers: list[torch.optim.lr_scheduler.LRScheduler] = [
+        torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (rise + 1), total_iters=rise),
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps - rise),
     ]
-    return optimizer, torch.optim.lr_scheduler.ChainedScheduler(schedulers, optimizer)
+    return optimizer, torch.optim.lr_scheduler.SequentialLR(optimizer, schedulers, [rise])
 
 
 def say(epoch: int, accuracy: float) -> None:

@@ -37,7 +37,8 @@ HEAD = [
     "",
     f"Written by `tools/write_accuracy.py`: {SEEDS} seeds each, from random weights, on a CPU with one thread; the value at "
     + "the final epoch, not the best one. Every fifth image of each class is held out. All questions but those named here "
-    + "have their default answers.",
+    + "have their default answers. Rows of 2026-11-26 are of version 0.3.5, whose rate rose less high, with two threads; the "
+    + "seconds of the others are of a machine that had other work as well.",
     "",
     f"| {' | '.join(TITLES)} |",
     "|" + len(TITLES) * "---|",

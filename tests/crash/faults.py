@@ -386,10 +386,10 @@ def file_limit(size: int) -> None:
 def bad_worker(package: str, what: str, number: int) -> None:
     """A loader worker that hangs, dies or raises when it reads the image of this number."""
     data = import_module(f"{package}.data")
-    fetch = data.MyDataset.__getitems__
+    fetch = data.Reader.__getitems__
 
     def bad(self: Any, numbers: Any) -> Any:
-        if number in numbers and "train" in str(self.folder):
+        if number in numbers and "train" in str(self.items.folder):
             if what == "hang":
                 time.sleep(3600)
             if what == "die":
@@ -397,7 +397,7 @@ def bad_worker(package: str, what: str, number: int) -> None:
             raise OSError(5, "Input/output error")
         return fetch(self, numbers)
 
-    data.MyDataset.__getitems__ = bad
+    data.Reader.__getitems__ = bad
 
 
 def kill_a_worker_at_its_start() -> None:

@@ -67,17 +67,17 @@ def classic(folder: Path, workers: int) -> DataLoader[Any]:
 
 def generated(folder: Path, workers: int, cache: int = 0) -> tuple[Callable[[], Iterable[Any]], int]:
     """The batches of a generated project, normalised as the training loop has them, and how many they are."""
-    data, options, start = (projects.module("input", name) for name in ("data", "options", "distributed"))
+    data, options, engine = (projects.module("input", name) for name in ("data", "options", "engine"))
     opt = options.Options(
         data_dir=str(folder), batch_size=BATCH, num_workers=workers, cache_mb=cache, image_size=0 if cache else SIZE
     )
-    process = start.start(opt)
-    opt, images = data.with_data(opt, process)
+    process = engine.Process.start(opt)
+    images = data.in_memory(data.MyDataset(folder / "train", opt), opt)
     loader = data.train_loader(images, opt, process)
 
     def epoch() -> Iterable[Any]:
-        data.start_at(loader, 0, 0)
-        return (data.to_device(batch, process) for batch, _, _ in data.batches(loader))
+        for (part,) in engine.loader.load(loader):
+            yield data.normalise(engine.loader.to_device(part.inputs, process))
 
     return epoch, len(loader)
 
@@ -130,16 +130,15 @@ def from_files(result: Result, rounds: int, count: int) -> None:
 def from_memory(result: Result, rounds: int) -> None:
     """The digits, which are kept decoded in memory, beside indexing a tensor."""
     folder = projects.scratch() / "digits"
-    projects.module("input", "digits").unpack(folder)
-    ours, count = generated(folder, 0, cache=64)
     data = projects.module("input", "data")
-    process = projects.module("input", "distributed").start(projects.module("input", "options").Options())
+    data.unpack_digits(folder)
+    ours, count = generated(folder, 0, cache=64)
     images = torch.randint(0, 255, (count * BATCH, 3, 8, 8), dtype=torch.uint8)
     labels = torch.zeros(count * BATCH, dtype=torch.int64)
 
     def indexed() -> Iterable[Any]:
         for numbers in torch.randperm(len(images)).split(BATCH):
-            yield data.to_device(images[numbers], process), labels[numbers]
+            yield data.normalise(images[numbers]), labels[numbers]
 
     def many(batches: Callable[[], Iterable[Any]]) -> Callable[[], float]:
         return lambda: sum(seconds(batches)() for _ in range(30))

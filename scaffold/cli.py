@@ -295,8 +295,8 @@ def close(answers: dict[str, Any], target: str, made: "Created", command: str, w
     worth_reading = {
         "README.md": "what you chose, how to run, how to change",
         f"{package}/train.py": "the loop: start reading here",
-        f"{package}/options.py": "every setting, with its default",
-        f"{package}/optim.py": "layer groups and their learning rates",
+        f"{package}/options.py": "the settings, with their defaults",
+        f"{package}/optim.py": "layer groups, optimizer, learning rates",
     }
     show("")
     for name, what in worth_reading.items():

@@ -34,8 +34,10 @@ def look(package: str, distributed: str, precision: str) -> dict[str, Any]:
 def groups(package: str) -> dict[str, int]:
     """How many tensors each layer group holds, of the model as it is built for two classes."""
     options = importlib.import_module(f"{package}.options").Options()
-    options = replace(options, classes=("one", "two"), image_size=options.image_size or 32)
-    model = importlib.import_module(f"{package}.model").build_model(options)
+    facts = {"classes": ("one", "two"), "image_size": options.image_size or 32}
+    build = importlib.import_module(f"{package}.model").build_model
+    # before 0.4 what the data tell was among the options
+    model = build(replace(options, **facts)) if hasattr(options, "classes") else build(options, facts)
     members = importlib.import_module(f"{package}.optim").members(model)
     return {name: len(parameters) for name, parameters in members.items()}
 

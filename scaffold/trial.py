@@ -89,12 +89,12 @@ def write_images(folder: Path) -> None:
     import torch
     from torchvision.io import write_png
 
-    dice = torch.Generator().manual_seed(0)
+    noise = torch.Generator().manual_seed(0)
     for split, count in (("train", 12), ("val", 5)):
         for label in range(4):
             (folder / split / f"class{label}").mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                picture = torch.randint(0, 120, (3, 8, 8), generator=dice, dtype=torch.uint8)
+                picture = torch.randint(0, 120, (3, 8, 8), generator=noise, dtype=torch.uint8)
                 top, left = 4 * (label // 2), 4 * (label % 2)
                 picture[:, top : top + 4, left : left + 4] += 130
                 write_png(picture, str(folder / split / f"class{label}" / f"{number}.png"))
@@ -145,8 +145,9 @@ def train(answers: dict[str, Any], images: str) -> int:
         ["predict", "run/1", f"{images}/val/class0/0.png"],
     ):
         with arguments(*words):
-            program = importlib.import_module(f"{package}.{words[0]}").main
-            code: int = in_two(program) if words[0] == "train" and answers["distributed"] != "none" else program()
+            program, given = program_of(package, words[0])
+            alone = words[0] != "train" or answers["distributed"] == "none"
+            code = program(*given) if alone else in_two(program, *given)
         if code:
             print(f"{words[0]} ended with {code}")
             return code
@@ -161,7 +162,16 @@ def train(answers: dict[str, Any], images: str) -> int:
     return 0
 
 
-def in_two(program: Callable[[], int]) -> int:
+def program_of(package: str, name: str) -> tuple[Callable[..., int], tuple[Any, ...]]:
+    """The function that `python -m package.name` calls, and with what."""
+    module = importlib.import_module(f"{package}.{name}")
+    if name != "train":
+        return module.main, ()
+    options = importlib.import_module(f"{package}.options").Options
+    return importlib.import_module(f"{package}.engine").launch, (options, module.train, module.show_plan)
+
+
+def in_two(program: Callable[..., int], *given: Any) -> int:
     """Runs a program as torchrun does, in two processes; they too share the import of torch."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -177,7 +187,7 @@ def in_two(program: Callable[[], int]) -> int:
         monitor_interval=0.1,
         logs_specs=DefaultLogsSpecs(log_dir="torchrun"),
     )
-    return max(map(int, elastic_launch(config, program)().values()))
+    return max(map(int, elastic_launch(config, program)(*given).values()))
 
 
 def write_weights(answers: dict[str, Any], images: str) -> None:
@@ -192,13 +202,11 @@ def write_weights(answers: dict[str, Any], images: str) -> None:
         state = get_model(answers["model"]).state_dict()
     else:
         part = {
-            name: importlib.import_module(f"{answers['package_name']}.{name}")
-            for name in ("options", "distributed", "data", "model")
+            name: importlib.import_module(f"{answers['package_name']}.{name}") for name in ("options", "data", "model")
         }
         opt = part["options"].Options(data_dir=images, batch_size=16)
-        process = part["distributed"].start(opt)
-        state = part["model"].build_model(part["data"].with_data(opt, process)[0]).state_dict()
-        part["distributed"].shutdown()
+        facts = part["data"].MyDataset(f"{images}/train", opt).facts
+        state = part["model"].build_model(opt, facts).state_dict()
         file = Path(answers["weights_file"])
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, file)

@@ -43,7 +43,7 @@ def flags_of_training() -> set[str]:
     text = "".join(
         path.read_text(encoding="utf-8")
         for path in (ROOT / "template").rglob("*")
-        if path.suffix == ".options" or path.name == "options.py.jinja" or path.name == "evaluate.py.jinja"
+        if path.suffix == ".options" or path.name in ("options.py", "options.py.jinja", "evaluate.py.jinja")
     )
     return {"--" + name.replace("_", "-") for name in re.findall(r"^    (\w+): ", text, re.MULTILINE)}
 

@@ -1,5 +1,6 @@
 """Image files of every kind, as a rendered project reads them: the colours are right, or the file is named."""
 
+import contextlib
 import io
 import os
 import random
@@ -43,8 +44,8 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
 @pytest.fixture
 def process(module: Module) -> Iterator[Any]:
     """This process, alone."""
-    yield module("distributed").start(module("options").Options())
-    module("distributed").shutdown()
+    with module("engine").Process.start(module("options").Options()) as process:
+        yield process
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -230,7 +231,7 @@ def test_16_bits_train_measure_and_ask_as_8_bits(
 def test_what_has_neither_8_nor_16_bits_is_refused_by_name(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errors = module("errors")
+    errors = module("engine.errors")
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
     (tmp_path / "float.tif").rename(tmp_path / "float.png")
     with pytest.raises(errors.RunError, match=r"float\.png is not an image that can be read"):
@@ -307,10 +308,12 @@ def test_a_damaged_image_ends_a_run_with_its_name(module: Module, process: Any, 
     )
 
     def run() -> None:
-        with module("data").loader_workers():
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), module("engine").exit_status() as status:
             module("train").train(options, process)
+        raise ValueError(f"exit status {status.code}, {said.getvalue().splitlines()[-1]}")
 
     assert outlived({"run": run})["run"] == (
-        f"RunError: {damaged} is not an image that can be read (damaged or cut short: a checksum is wrong); "
-        "repair or remove it"
+        f"ValueError: exit status 2, error: {damaged} is not an image that can be read (damaged or cut short: "
+        "a checksum is wrong); repair or remove it"
     )

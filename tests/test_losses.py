@@ -6,6 +6,7 @@ from typing import Any
 
 import copier
 import pytest
+import torch
 
 from scaffold.answers import complete, gather
 from scaffold.errors import BadAnswer
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 from ..options import Options
 
 
-def focal(logits: Tensor, embedding: Tensor, labels: Tensor, opt: Options) -> Tensor:
+def focal(logits: Tensor, labels: Tensor, opt: Options) -> Tensor:
     """Mean over the batch of -(1 - p)^2 log p, where p is the probability of the label."""
     logged = -F.cross_entropy(logits.float(), labels, reduction="none")
     return -((1 - logged.exp()).square() * logged).mean()
@@ -63,8 +64,11 @@ def test_a_new_loss_on_scores_has_a_head_in_both_tasks(tmp_path: Path, task: str
 
     assert [layer for group in answers["layer_groups"] for layer in group["layers"]][-1] == "head"
     with importable(tmp_path / "headed") as module:
-        opt = module("options").Options(classes=tuple("abc"), image_size=8)
-        assert module("model").build_model(opt).head.out_features == 3
+        opt = module("options").Options()
+        net = module("model").build_model(opt, {"classes": ["a", "b", "c"], "image_size": 8})
+        assert net.head.out_features == 3
+        terms = module("losses").criterion(net(torch.rand(2, 3, 8, 8)), torch.tensor([0, 2]), opt)
+        assert terms["loss"] == terms["focal"] > 0
 
 
 def test_a_new_loss_on_embeddings_has_no_head_in_metric_learning_and_is_not_enough_elsewhere(tmp_path: Path) -> None:
@@ -74,6 +78,8 @@ def test_a_new_loss_on_embeddings_has_no_head_in_metric_learning_and_is_not_enou
     answers = complete(form, gather(form, {"task": "metric_learning", **flags}, preset=None, answers_file=None), "p")
 
     assert "head" not in [layer for group in answers["layer_groups"] for layer in group["layers"]]
+    render(answers, tmp_path / "p", tmp_path / "template")
+    assert "focal(embedding, labels, opt)" in (tmp_path / "p" / "p" / "losses" / "__init__.py").read_text()
     with pytest.raises(BadAnswer, match="classification needs a loss on the scores: cross_entropy or mse"):
         complete(form, gather(form, flags, preset=None, answers_file=None), "p")
 

@@ -173,7 +173,7 @@ def test_damaged_checkpoints_that_are_newer_push_out_no_good_one(project: Render
     stop = ("signal_in", {"package": single.package, "where": "forward", "time_": 1, "number": 15})
     assert single.run(work, "--epochs", "4", "--keep", "2", faults=[stop]).code == 143
 
-    listed = single.run(work, str(work / "run" / "1"), module="checkpoint").said
+    listed = single.run(work, str(work / "run" / "1"), module="engine.checkpoint").said
     assert listed.count("verified") >= 2
     assert "step        7" in listed
 

@@ -1,27 +1,28 @@
-"""How good the model is: accuracy."""
+"""How good a classifier is: accuracy and cross-entropy."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .distributed import Process, total
+from .engine import Process
 
 BEST = "accuracy"  # what makes a checkpoint the best
 MORE_IS_BETTER = True
 
 
 class Metrics:
-    """Accuracy and cross-entropy over images that come in batches, exact whatever the batches and processes are."""
+    """Sums over images, so that the values are exact whatever the batches and processes are."""
 
-    def __init__(self, process: Process) -> None:
-        # in double precision, so that the order of adding does not show; MPS has none
-        kind = torch.float32 if process.device.type == "mps" else torch.float64
-        self.sums = torch.zeros(3, dtype=kind, device=process.device)  # right answers, cross-entropy, images
+    def __init__(self, process: Process, facts: dict[str, Any]) -> None:
+        self.process = process
+        self.sums = torch.zeros(3, dtype=torch.float64, device=process.device)  # right answers, cross-entropy, images
 
-    def update(self, output: tuple[Tensor, Tensor], labels: Tensor) -> None:
-        """Takes in the model's (logits, embedding) for images with these labels (n,)."""
+    def update(self, output: Any, labels: Tensor, numbers: Tensor) -> None:
+        """Takes in the model's (logits, embedding) for the images `numbers` with these labels (n,)."""
         logits, _ = output
         right = (logits.argmax(dim=1) == labels).sum()
         loss = F.cross_entropy(logits.float(), labels, reduction="none").to(self.sums.dtype).sum()
@@ -29,5 +30,5 @@ class Metrics:
 
     def compute(self) -> dict[str, float]:
         """The values over all processes; every process must call it."""
-        right, loss, count = total(self.sums).tolist()
+        right, loss, count = self.process.total(self.sums).tolist()
         return {"accuracy": right / count, "loss": loss / count}

@@ -1,6 +1,6 @@
 """Checkpoints that are whole or not there: written beside, made safe, renamed; checked by their hashes before use.
 
-List those of a run:  python -m {{ package_name }}.checkpoint run/1
+`python -m <package>.engine.checkpoint run/1` lists those of a run.
 
 A checkpoint is a folder `<step>` with `model.pt` and `optimizer.pt` (tensors), `state.json` (where the run was) and
 `MANIFEST.json` (size and SHA-256 of each file, and what made it). There is no pointer to the newest one that could go

@@ -14,6 +14,10 @@ from typing import Any
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
 
 
+class Stop(BaseException):
+    """Leaves the loop because a signal has asked for it; `Run` saves on the way out."""
+
+
 @contextmanager
 def held_back() -> Iterator[None]:
     """Lets signals wait until the end of the context; in processes that are started in it they go on waiting."""

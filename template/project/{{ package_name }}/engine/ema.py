@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .state import local_tensors
@@ -15,8 +15,8 @@ from .state import local_tensors
 class EMA:
     """The exponential moving average of every parameter and of the statistics of batch norms (Polyak averaging).
 
-    After step t, average = d * average + (1 - d) * weight, where d is `decay` or, if that is less, (1 + t) / (10 + t):
-    the average warms up, so that the random weights of the beginning are soon forgotten.
+    After step t, average = d * average + (1 - d) * weight with d = min(decay, (1 + t) / (10 + t)), so that the random
+    weights of the beginning are soon forgotten.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
@@ -29,9 +29,8 @@ class EMA:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Takes in the weights of now; call it after each step of the optimizer, the first of which is number 1."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        get_ema_multi_avg_fn(decay)(self.average, self.weights, step)
+        """Takes in the weights after a step of the optimizer."""
+        get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))(self.average, self.weights, 0)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -45,7 +44,7 @@ class EMA:
     @torch.no_grad()
     def swap(self) -> None:
         """Exchanges average and weights."""
-        kept: list[Tensor] = [tensor.clone() for tensor in self.weights]
-        for weight, average, old in zip(self.weights, self.average, kept, strict=True):
+        for weight, average in zip(self.weights, self.average, strict=True):
+            kept = weight.clone()
             weight.copy_(average)
-            average.copy_(old)
+            average.copy_(kept)

@@ -169,6 +169,7 @@ def test_a_step_that_is_killed_is_undone_or_done(
         for late in (False, True):
             subprocess.run(["rm", "-rf", step.top], check=True)
             subprocess.run(["cp", "-a", kept, step.top], check=True)
+            # it is called before the loop goes on
             killed_at(step, lambda number, _: number == moment, after=late, alone=alone)  # noqa: B023
             told = update._end_what_was_left(step.top, step.git_dir, True)
             found = state(step)

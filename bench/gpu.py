@@ -198,7 +198,7 @@ class Job:
         met = found <= most if most is not None else least is not None and found >= least
         wanted = f"<= {most:g}" if most is not None else f">= {least:g}"
         self.aims = [aim for aim in self.aims if aim["what"] != what]
-        self.aims.append({"what": what, "wanted": wanted, "found": f"{found:.3g}", "met": met, "value": found})
+        self.aims.append({"what": what, "wanted": wanted, "found": f"{found:.4g}", "met": met, "value": found})
 
     def trouble(self, where: str, said: str) -> None:
         """Something that went wrong, with its last words."""
@@ -954,7 +954,7 @@ class Race:
         def split(*columns: Any) -> list[Any]:
             """In memory from which a GPU copies by itself, as a loader gives them."""
             parts = zip(*(column.split(batch) for column in columns), strict=True)
-            return [[part.pin_memory() if job.device == "cuda" else part for part in batch] for batch in parts]
+            return [[part.pin_memory() if job.device == "cuda" else part for part in row] for row in parts]
 
         # a project looks up the random numbers of its images; the others are given them
         self.numbered, self.batches = split(images, labels, numbers), split(images, labels, self.chance)

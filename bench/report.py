@@ -95,7 +95,7 @@ def gpu_page(result: dict[str, Any] | None) -> str:
     if result is None:
         return GPU_HEAD.format(state=UNTESTED)
     facts = dict(result["versions"])
-    state = f"Tried on one **{facts.pop('card')}** on {result['date']}, in one run, all of whose figures are below."
+    state = f"Tried on one **{facts.pop('card')}** on {result['date']}; all that was found is below."
     lines = [GPU_HEAD.format(state=state)]
     lines += ["## What was wanted, and what was found\n", "| | wanted | found | |", "|---|---:|---:|---|"]
     for aim in result["aims"]:

@@ -855,13 +855,15 @@ def watch_training(words: argparse.Namespace) -> int:
 
 def train_under(watch: Watch, words: argparse.Namespace) -> tuple[int, int, str]:
     """Trains once; returns the exit status, the steps under watch, and the place that waited, if that is an error."""
-    train, data = (importlib.import_module(f"{words.watch}.{name}") for name in ("train", "data"))
+    train, run, loading = (
+        importlib.import_module(f"{words.watch}.{name}") for name in ("train", "engine.run", "engine.loader")
+    )
     number = steps = 0
 
-    def batches(loader: Any) -> Iterator[Any]:
+    def load(loader: Any) -> Iterator[Any]:
         nonlocal number, steps
         try:
-            for batch in data.batches(loader):
+            for batch in loading.load(loader):
                 number += 1
                 if number > FIRST and number % LOG_EVERY:
                     steps += 1
@@ -872,11 +874,11 @@ def train_under(watch: Watch, words: argparse.Namespace) -> tuple[int, int, str]
         finally:
             watch.end()
 
-    vars(train).update(batches=batches, draw=lambda folder: folder)
+    vars(run).update(load=load, draw=lambda folder: folder)
     sys.argv = ["train", "--new-run", *words.more]
     try:
         with watch.around():
-            return int(train.main()), steps, ""
+            return int(train.launch(train.Options, train.train, train.show_plan)), steps, ""
     except RuntimeError as problem:
         if "synchronizing" not in str(problem):
             raise
@@ -939,16 +941,18 @@ class Race:
             batch //= 4
         self.opt = self.module("options").Options(
             batch_size=batch, image_size=image, epochs=1, new_run=True, run_dir=str(self.scratch / "run"),
-            classes=tuple(map(str, range(setting.classes))), deterministic=False, compile=setting.compile, **options,
+            deterministic=False, compile=setting.compile, **options,
         )  # fmt: skip
-        self.process = self.module("distributed").start(self.opt)
+        self.facts = {"classes": [*map(str, range(setting.classes))], "image_size": image}
+        self.started = self.module("engine").Process.start(self.opt)  # it would end with its last reference
+        self.process = self.started.__enter__()
         self.device = self.process.device
         self.check_device()
         dice = torch.Generator().manual_seed(0)
         different = 4
         images = torch.randint(256, (different * batch, 3, image, image), dtype=torch.uint8, generator=dice)
         labels = torch.randint(setting.classes, (different * batch,), generator=dice)
-        self.chance = torch.rand(different * batch, 5, generator=dice)
+        noise = torch.rand(different * batch, 5, generator=dice)
         numbers = torch.arange(different * batch)
 
         def split(*columns: Any) -> list[Any]:
@@ -957,9 +961,9 @@ class Race:
             return [[part.pin_memory() if job.device == "cuda" else part for part in row] for row in parts]
 
         # a project looks up the random numbers of its images; the others are given them
-        self.numbered, self.batches = split(images, labels, numbers), split(images, labels, self.chance)
-        self.bf16 = "bf16" in PROJECTS[setting.project].values()
-        self.clip = getattr(self.opt, "clip", 0.0)
+        self.numbered, self.batches = split(images, labels, numbers), split(images, labels, noise)
+        self.bf16 = self.opt.precision == "bf16"
+        self.clip = self.opt.clip
         self.warm, self.steps = (4, 4) if job.device == "cuda" else (1, 2)
         self.began = self.took = 0.0
         self.kept: dict[str, Any] = {}
@@ -1004,7 +1008,7 @@ class Race:
         """The project's network on the device; a compiled one is kept, since compiling takes longer than a turn."""
         if who in self.kept:
             return self.kept[who]
-        net = self.module("model").build_model(self.opt).to(self.device)
+        net = self.module("model").build_model(self.opt, self.facts).to(self.device)
         if self.job.device == "cuda":
             net.to(memory_format=self.torch.channels_last)
         if self.setting.compile:
@@ -1013,18 +1017,17 @@ class Race:
         return net.train()
 
     def optimizer(self, net: Any) -> Any:
-        opt = self.opt
-        groups = self.module("optim").param_groups(net, opt.lr, opt.groups, opt.weight_decay)
-        return self.module("optimizer").build_optimizer(groups, opt)
+        optim = self.module("optim")
+        return optim.build_optimizer(optim.optim_params(net, self.opt), self.opt)
 
-    def images(self, images: Any, chance: Any, augmented: bool = True) -> Any:
+    def images(self, images: Any, noise: Any, augmented: bool = True) -> Any:
         """A batch as the network takes it, by the project's own functions."""
         data = self.module("data")
-        images = data.to_device(images, self.process)
-        return data.augment(images, chance, self.opt) if augmented else images
+        images = images.to(self.device, non_blocking=True)
+        return data.augment(images, noise, self.opt) if augmented else data.normalise(images)
 
     def loss(self, outputs: Any, labels: Any) -> Any:
-        return self.module("losses").criterion(*outputs, labels, self.opt)["loss"]
+        return self.module("losses").criterion(outputs, labels, self.opt)["loss"]
 
     def cosine(self, step: int) -> float:
         return 0.5 * (1 + math.cos(math.pi * step / (self.warm + self.steps)))
@@ -1032,39 +1035,39 @@ class Race:
 
 def generated(race: Race, deterministic: bool = False) -> None:
     """The project's own train.py from beginning to end; only reading, evaluating and saving give way."""
-    train, metrics = race.module("train"), race.module("metrics")
-    length = race.warm + race.steps
+    train, metrics, run, loading = (race.module(name) for name in ("train", "metrics", "engine.run", "engine.loader"))
 
-    class Batches:
-        dataset, batch_size = range(len(race.chance)), race.opt.batch_size
+    class Images:
+        facts = race.facts
 
         def __len__(self) -> int:
-            return length
+            return int(race.opt.batch_size * (race.warm + race.steps))
+
+        def fingerprint(self) -> str:
+            return "images in memory"
 
     def quiet(num: int, root: Path = race.scratch, rank: int = 0) -> logging.Logger:
         log = logging.getLogger("race")
         log.propagate = False
         return log
 
-    def built(opt: Any) -> Any:
+    def built(opt: Any, facts: Any) -> Any:
         if not race.setting.compile:
-            return build_model(opt)
-        return race.kept.setdefault("generated", build_model(opt))  # one that was compiled is compiled
+            return build_model(opt, facts)
+        return race.kept.setdefault("generated", build_model(opt, facts))  # one that was compiled is compiled
+
+    def load(loader: Any) -> Iterator[Any]:
+        return ([loading.Part(*batch, 1.0)] for batch in race.clocked(race.numbered))
 
     build_model = race.module("model").build_model
     vars(train).update(
-        with_data=lambda opt, process: (opt, range(len(race.chance))),
+        load_data=lambda opt, process: (Images(), Images()),
         build_model=built,
-        train_loader=lambda dataset, opt, process: Batches(),
-        val_loader=lambda opt, process: None,
-        start_at=lambda loader, epoch, batch: None,
-        chance=lambda opt, epoch, loader: race.chance,
-        batches=lambda loader: race.clocked(race.numbered),
         evaluate=lambda *_: {metrics.BEST: 0.5, "loss": 1.0},
-        save_run=lambda *_: "",
-        draw=lambda folder: folder,
         train_logger=quiet,
     )
+    vars(run).update(load=load, draw=lambda folder: folder)
+    run.Run._save = lambda self: None
     train.train(replace(race.opt, deterministic=deterministic), race.process)
 
 
@@ -1076,8 +1079,8 @@ def by_hand(race: Race, augmented: bool = True) -> None:
     optimizer = race.optimizer(net)
     parameters = list(net.parameters())
     total = torch.zeros((), device=race.device)
-    for step, (images, labels, chance) in enumerate(race.clocked()):
-        images = race.images(images, chance, augmented)
+    for step, (images, labels, noise) in enumerate(race.clocked()):
+        images = race.images(images, noise, augmented)
         labels = labels.to(race.device, non_blocking=True)
         optimizer.zero_grad()
         with torch.autocast(race.device.type, torch.bfloat16, enabled=race.bf16):
@@ -1117,8 +1120,8 @@ def lightning(race: Race) -> None:
             self.net = race.net("lightning")
 
         def training_step(self, batch: Any, number: int) -> Any:
-            images, labels, chance = batch
-            loss = race.loss(self.net(race.images(images, chance)), labels)
+            images, labels, noise = batch
+            loss = race.loss(self.net(race.images(images, noise)), labels)
             self.log("loss", loss)
             return loss
 
@@ -1156,9 +1159,9 @@ def accelerate(race: Race) -> None:
     net, optimizer, schedule = accelerator.prepare(raw, plain, schedule)
     total = race.torch.zeros((), device=race.device)
     for batch in race.clocked():
-        images, labels, chance = accelerate.utils.send_to_device(batch, accelerator.device, non_blocking=True)
+        images, labels, noise = accelerate.utils.send_to_device(batch, accelerator.device, non_blocking=True)
         optimizer.zero_grad()
-        loss = race.loss(net(race.images(images, chance)), labels)
+        loss = race.loss(net(race.images(images, noise)), labels)
         accelerator.backward(loss)
         if race.clip:
             accelerator.clip_grad_norm_(net.parameters(), race.clip)

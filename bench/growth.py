@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,18 +51,17 @@ def slope(points: Points) -> float:
 
 def files(result: Result, sizes: list[int]) -> None:
     """Listing the folders and reading one epoch, by the number of files."""
-    data, options = (projects.module("growth", name) for name in ("data", "options"))
-    process = projects.module("growth", "distributed").start(options.Options())
+    data, options, engine = (projects.module("growth", name) for name in ("data", "options", "engine"))
+    process, load = engine.Process.start(options.Options()).__enter__(), engine.loader.load
     listing: Points = []
     reading: Points = []
     for size in sizes:
         folder = projects.scratch() / f"files-{size}"
         write_files(folder, size)
         opt = options.Options(data_dir=str(folder), num_workers=0, cache_mb=0, image_size=8)
-        listing.append((size, seconds(lambda opt=opt: data.with_data(opt, process))))  # type: ignore[misc]  # of now
-        opt, images = data.with_data(opt, process)
-        loader = data.train_loader(images, opt, process)
-        reading.append((size, seconds(lambda loader=loader: [0 for _ in data.batches(loader)], 1)))  # type: ignore[misc]  # of now
+        listing.append((size, seconds(lambda opt=opt: data.load_data(opt, process))))  # type: ignore[misc]  # of now
+        loader = data.train_loader(data.load_data(opt, process)[0], opt, process)
+        reading.append((size, seconds(lambda loader=loader: [0 for _ in load(loader)], 1)))  # type: ignore[misc]  # of now
     note(
         result, "Files", "processor time over the number of images in folders", "images", listing=listing, epoch=reading
     )
@@ -107,28 +105,17 @@ class Many(nn.Module):
 
 def epoch(images: Tensor, labels: Tensor, build: Callable[[], nn.Module], groups: int) -> float:
     """Seconds of processor time of one epoch in a project's own train.py, from its first step to the run's end."""
-    train, data, metrics, optim = (projects.module("growth", name) for name in ("train", "data", "metrics", "optim"))
+    train, optim = (projects.module("growth", name) for name in ("train", "optim"))
     layers = {f"layer{number}": [f"layer{number}"] for number in range(groups - 1)} | {"rest": ["rest"]}
     optim.LAYERS.clear()
     optim.LAYERS.update(layers)
     opt = projects.module("growth", "options").Options(
-        batch_size=min(1024, len(images)), epochs=1, warmup=0, new_run=True, classes=tuple(map(str, range(10))),
-        run_dir=str(projects.scratch() / "run"), image_size=1, groups=dict.fromkeys(layers, 1.0),
+        batch_size=min(1024, len(images)), epochs=1, warmup=0, new_run=True, run_dir=str(projects.scratch() / "run"),
+        groups=dict.fromkeys(layers, 1.0),
     )  # fmt: skip
-    process = projects.module("growth", "distributed").start(opt)
-    stand_in(train, data, build, images, labels)
-    began = 0.0
-
-    def start_at(*words: Any) -> None:
-        nonlocal began
-        data.start_at(*words)
-        began = time.process_time()
-
-    vars(train).update(
-        start_at=start_at, evaluate=lambda *_: {metrics.BEST: 0.5, "loss": 1.0}, draw=lambda folder: folder
-    )
-    train.train(opt, process)
-    return time.process_time() - began
+    clock = stand_in("growth", build, images, labels)
+    train.train(opt, projects.module("growth", "engine").Process.start(opt).__enter__())
+    return time.process_time() - clock.began
 
 
 def many_groups(result: Result, sizes: list[int]) -> None:
@@ -149,13 +136,13 @@ def many_groups(result: Result, sizes: list[int]) -> None:
 def many_classes(result: Result, sizes: list[int]) -> None:
     """Listing the folders, by the number of classes, with ten thousand images in all."""
     data, options = (projects.module("growth", name) for name in ("data", "options"))
-    process = projects.module("growth", "distributed").start(options.Options())
+    process = projects.module("growth", "engine").Process.start(options.Options()).__enter__()
     points: Points = []
     for size in sizes:
         folder = projects.scratch() / f"classes-{size}"
         write_files(folder, 10_000, size)
         opt = options.Options(data_dir=str(folder), num_workers=0, cache_mb=0, image_size=8)
-        points.append((size, seconds(lambda opt=opt: data.with_data(opt, process))))  # type: ignore[misc]  # of now
+        points.append((size, seconds(lambda opt=opt: data.load_data(opt, process))))  # type: ignore[misc]  # of now
     note(
         result,
         "Classes",

@@ -67,17 +67,17 @@ def classic(folder: Path, workers: int) -> DataLoader[Any]:
 
 def generated(folder: Path, workers: int, cache: int = 0) -> tuple[Callable[[], Iterable[Any]], int]:
     """The batches of a generated project, normalised as the training loop has them, and how many they are."""
-    data, options, start = (projects.module("input", name) for name in ("data", "options", "distributed"))
+    data, options, engine = (projects.module("input", name) for name in ("data", "options", "engine"))
     opt = options.Options(
         data_dir=str(folder), batch_size=BATCH, num_workers=workers, cache_mb=cache, image_size=0 if cache else SIZE
     )
-    process = start.start(opt)
-    opt, images = data.with_data(opt, process)
+    process = engine.Process.start(opt).__enter__()
+    images = data.in_memory(data.MyDataset(folder / "train", opt), opt)
     loader = data.train_loader(images, opt, process)
 
     def epoch() -> Iterable[Any]:
-        data.start_at(loader, 0, 0)
-        return (data.to_device(batch, process) for batch, _, _ in data.batches(loader))
+        for (part,) in engine.loader.load(loader):
+            yield data.normalise(part.to(process).inputs)
 
     return epoch, len(loader)
 
@@ -130,16 +130,15 @@ def from_files(result: Result, rounds: int, count: int) -> None:
 def from_memory(result: Result, rounds: int) -> None:
     """The digits, which are kept decoded in memory, beside indexing a tensor."""
     folder = projects.scratch() / "digits"
-    projects.module("input", "digits").unpack(folder)
+    data, sample_data = (projects.module("input", name) for name in ("data", "sample_data"))
+    sample_data.unpack_digits(folder)
     ours, count = generated(folder, 0, cache=64)
-    data = projects.module("input", "data")
-    process = projects.module("input", "distributed").start(projects.module("input", "options").Options())
     images = torch.randint(0, 255, (count * BATCH, 3, 8, 8), dtype=torch.uint8)
     labels = torch.zeros(count * BATCH, dtype=torch.int64)
 
     def indexed() -> Iterable[Any]:
         for numbers in torch.randperm(len(images)).split(BATCH):
-            yield data.to_device(images[numbers], process), labels[numbers]
+            yield data.normalise(images[numbers]), labels[numbers]
 
     def many(batches: Callable[[], Iterable[Any]]) -> Callable[[], float]:
         return lambda: sum(seconds(batches)() for _ in range(30))
@@ -152,12 +151,52 @@ def from_memory(result: Result, rounds: int) -> None:
     result.aim("images in memory: over indexing a tensor", over, most=1.3)
 
 
+class Arrays(Dataset[tuple[Tensor, Tensor]]):
+    """Items that cost next to nothing: what is measured is what is done around each."""
+
+    def __init__(self, count: int = 4096) -> None:
+        self.features, self.targets = torch.randn(count, 192), torch.zeros(count, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        return (self.features[number] - 0.5) * 2, self.targets[number]
+
+
+def by_item(result: Result, rounds: int) -> None:
+    """Data sets that have `__getitem__`, without workers, beside a plain DataLoader of the same data set."""
+    data, options, engine, sample_data = (
+        projects.module("input", name) for name in ("data", "options", "engine", "sample_data")
+    )
+    folder = projects.scratch() / "digits by item"
+    sample_data.unpack_digits(folder)
+    opt = options.Options(data_dir=str(folder), num_workers=0, cache_mb=0)
+    process = engine.Process.start(opt).__enter__()
+    for name, items in (("digits from files", data.MyDataset(folder / "train", opt)), ("arrays", Arrays())):
+        ours = data.train_loader(items, opt, process)
+        plain = DataLoader(items, batch_size=opt.batch_size, shuffle=True, drop_last=True)
+        times = turns(
+            {
+                "generated": seconds(lambda loader=ours: engine.loader.load(loader)),  # type: ignore[misc]  # of now
+                "DataLoader": seconds(lambda loader=plain: loader),  # type: ignore[misc]  # of now
+            },
+            rounds,
+        )
+        how = f"{len(items)} items, batch {opt.batch_size}, no workers, {rounds} turns"
+        table = compared(f"Item by item: {name}", how, times, "DataLoader", (len(ours) - 1) * opt.batch_size, "item")
+        result.tables.append(table)
+        over = ratio(times, "generated", "DataLoader").value
+        result.aim(f"{name}, item by item: over a DataLoader of the same data set", over, most=1.1)
+
+
 def main(quick: bool = False) -> None:
     torch.set_num_threads(1)
     projects.make("input")
     result = Result("input")
     from_files(result, 1 if quick else 3, 200 if quick else 800)
     from_memory(result, 3 if quick else 15)
+    by_item(result, 3 if quick else 31)
     finish(result, keep=not quick)
 
 

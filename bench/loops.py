@@ -11,7 +11,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from types import ModuleType
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -60,35 +60,28 @@ def generated(
     Timed is the second of two epochs, from its first step to the end of the run, with the checkpoint that it ends with,
     or (where an epoch is much shorter than real ones) to its last step.
     """
-    train, data, metrics = (projects.module(project, name) for name in ("train", "data", "metrics"))
+    train = projects.module(project, "train")
     options = projects.module(project, "options").Options(
-        batch_size=BATCH, lr=LR, epochs=2, new_run=True, classes=tuple(map(str, range(10))),
-        run_dir=str(projects.scratch() / "run"), image_size=1, deterministic=False,
-    )  # fmt: skip
-    process = projects.module(project, "distributed").start(options)
-    stand_in(train, data, build, images, labels)
-    began = ended = 0.0
-
-    def start_at(*words: Any) -> None:
-        nonlocal began
-        data.start_at(*words)
-        began = time.process_time()
-
-    def evaluate(*_: Any) -> dict[str, float]:
-        nonlocal ended
-        ended = time.process_time()
-        return {metrics.BEST: 0.5, "loss": 1.0}
-
-    vars(train).update(
-        start_at=start_at, evaluate=evaluate, draw=lambda folder: folder, train_logger=quiet(train.train_logger)
+        batch_size=BATCH, lr=LR, epochs=2, new_run=True, run_dir=str(projects.scratch() / "run"), deterministic=False
     )
+    process = projects.module(project, "engine").Process.start(options).__enter__()
+    clock = stand_in(project, build, images, labels)
+    vars(train).update(train_logger=quiet(train.train_logger))
     logging.getLogger(project).setLevel(logging.CRITICAL)
 
     def epoch() -> float:
         train.train(options, process)
-        return (time.process_time() if saving else ended) - began
+        return (time.process_time() if saving else clock.ended) - clock.began
 
     return epoch
+
+
+@dataclass
+class Clock:
+    """The processor time at the beginning of the last epoch, and at the end of its last step."""
+
+    began: float = 0.0
+    ended: float = 0.0
 
 
 def quiet(open_logger: Callable[..., logging.Logger]) -> Callable[..., logging.Logger]:
@@ -104,29 +97,54 @@ def quiet(open_logger: Callable[..., logging.Logger]) -> Callable[..., logging.L
     return opened
 
 
-def stand_in(
-    train: ModuleType, data: ModuleType, build: Callable[[], nn.Module], images: Tensor, labels: Tensor
-) -> None:
-    """Gives a project's train.py a table in memory in the place of images in folders, and a model."""
+class Table:
+    """A data set in memory."""
 
-    class Table(data.MyDataset):  # type: ignore[name-defined]  # rendered: mypy does not know it
-        def __init__(self) -> None:
-            self.images, self.labels, self.paths = images, labels, range(len(images))
+    random = False
+
+    def __init__(self, images: Tensor, labels: Tensor, classes: int = 10) -> None:
+        self.images, self.labels = images, labels
+        self.facts = {"classes": [*map(str, range(classes))], "image_size": 1}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        return self.images.index_select(0, numbers), self.labels.index_select(0, numbers)
+
+    def fingerprint(self) -> str:
+        return "a table"
+
+
+def stand_in(project: str, build: Callable[[], nn.Module], images: Tensor, labels: Tensor) -> Clock:
+    """Gives a project's train.py a table in memory in the place of images in folders, and a model; none is evaluated."""
+    train, data, metrics, run = (projects.module(project, name) for name in ("train", "data", "metrics", "engine.run"))
+    clock = Clock()
+
+    class Clocked(data.EpochBatchSampler):  # type: ignore[name-defined]  # rendered: mypy does not know it
+        def order(self) -> Any:  # what an epoch begins with
+            clock.began = time.process_time()
+            return super().order()
 
     def train_loader(table: Any, opt: Any, process: Any) -> Any:
-        sampler = data.ResumableSampler(
-            table, num_replicas=process.world, rank=process.rank, shuffle=True, seed=opt.seed, drop_last=True
-        )
-        return data._loader(table, sampler, opt.batch_size // process.world, opt, process, drop_last=True)
+        loader = data.train_loader(table, opt, process)
+        loader.batch_sampler.__class__ = Clocked
+        return loader
 
+    def evaluate(*_: Any) -> dict[str, float]:
+        clock.ended = time.process_time()
+        return {metrics.BEST: 0.5, "loss": 1.0}
+
+    table = Table(images, labels)
     vars(train).update(
-        with_data=lambda opt, process: (opt, Table()),
-        build_model=lambda opt: build(),
+        load_data=lambda opt, process: (table, table),
+        build_model=lambda opt, facts: build(),
         train_loader=train_loader,
-        val_loader=lambda opt, process: None,
-        to_device=lambda images, process: images,
-        augment=lambda images, dice, opt: images,
+        augment=lambda images, noise, opt: images,
+        evaluate=evaluate,
     )
+    vars(run).update(draw=lambda folder: folder)
+    return clock
 
 
 def bare(build: Callable[[], nn.Module], images: Tensor, labels: Tensor, kind: str) -> Epoch:

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from memory.model import build_model
 from memory.options import Options
-from memory.data import with_data
-from memory.distributed import start
-opt, images = with_data(Options(), start(Options()))
-net = build_model(opt)
+from memory.data import load_data
+from memory.engine import Process
+images, _ = load_data(Options(), Process.start(Options()).__enter__())
+net = build_model(Options(), images.facts)
 optimizer = torch.optim.AdamW(net.parameters(), lr=0.002)
 batches = DataLoader(TensorDataset(images.images, images.labels), batch_size=64, shuffle=True, drop_last=True)
 for epoch in range(20):
@@ -37,18 +37,18 @@ GROWTH = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from importlib import import_module
-train = import_module("memory.train")
-step, count = train.train_step, 0
-def watched(*words):
+train, run = (import_module("memory" + name) for name in (".train", ".engine.run"))
+step, count = run.Run.step, 0
+def watched(*words, **named):
     global count
     count += 1
     if count in (1000, 11000):
         pages = int(open("/proc/self/statm").read().split()[1])
         print(count, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, flush=True)
-    return step(*words)
-vars(train)["train_step"] = watched
+    return step(*words, **named)
+run.Run.step = watched
 sys.argv = ["train", "--new-run", "--epochs", "500", "--save-every", "100", *sys.argv[2:]]
-train.main()
+train.launch(train.Options, train.train, train.show_plan)
 """
 
 

@@ -126,8 +126,8 @@ def ignite(net: nn.Module, side: int, epochs: int) -> None:
 def main(peer: str, project: str, package: str, side: str, epochs: str) -> None:
     sys.path.insert(0, project)
     torch.manual_seed(2022)
-    options = import_module(f"{package}.options").Options(classes=tuple("0123456789"), image_size=int(side))
-    net = import_module(f"{package}.model").build_model(options)
+    facts = {"classes": [*"0123456789"], "image_size": int(side)}
+    net = import_module(f"{package}.model").build_model(import_module(f"{package}.options").Options(), facts)
     {"lightning": lightning, "ignite": ignite}[peer](net, int(side), int(epochs))
 
 

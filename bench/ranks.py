@@ -23,19 +23,18 @@ from importlib import import_module
 import torch
 torch.set_num_threads(1)
 package, data, steps = sys.argv[2], sys.argv[3], int(sys.argv[4])
-train = import_module(package + ".train")
-step, times = train.train_step, []
-def timed(*words):
-    result = step(*words)
+train, run = (import_module(package + name) for name in (".train", ".engine.run"))
+step, times = run.Run.step, []
+def timed(*words, **named):
+    step(*words, **named)
     times.append(time.perf_counter())
     if len(times) > steps:
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps((times[-1] - times[2]) / (len(times) - 3)), flush=True)
         os._exit(0)
-    return result
-vars(train)["train_step"] = timed
+run.Run.step = timed
 sys.argv = ["train", "--data-dir", data, "--new-run", "--num-workers", "0", "--batch-size", sys.argv[5], "--epochs", "99"]
-train.main()
+train.launch(train.Options, train.train, train.show_plan)
 """
 
 

@@ -21,12 +21,12 @@ TO_FIRST_STEP = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from importlib import import_module
-train = import_module(sys.argv[2] + ".train")
+train, run = (import_module(sys.argv[2] + name) for name in (".train", ".engine.run"))
 def stop(*_):
     os._exit(0)
-vars(train)["train_step"] = stop
+run.Run.parts = stop
 sys.argv = ["train", *sys.argv[3:]]
-train.main()
+train.launch(train.Options, train.train, train.show_plan)
 """
 
 
@@ -34,7 +34,7 @@ def saving(result: Result, rounds: int) -> None:
     """A whole verified save of resnet18 with AdamW beside `torch.save` and fsync of the same tensors."""
     import torchvision
 
-    checkpoint, state = (projects.module("saving", name) for name in ("checkpoint", "state"))
+    checkpoint, state = (projects.module("saving", f"engine.{name}") for name in ("checkpoint", "state"))
     net = torchvision.models.resnet18()
     optimizer = torch.optim.AdamW(net.parameters())
     net(torch.randn(2, 3, 32, 32)).sum().backward()
@@ -74,18 +74,18 @@ SHARE = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
 from importlib import import_module
-train = import_module(sys.argv[2] + ".train")
-save_run, spent = train.save_run, 0.0
+train, run = (import_module(sys.argv[2] + name) for name in (".train", ".engine.run"))
+save, spent = run.Run._save, 0.0
 def watched(*words):
     global spent
     began = time.perf_counter()
     try:
-        return save_run(*words)
+        return save(*words)
     finally:
         spent += time.perf_counter() - began
-vars(train)["save_run"] = watched
+run.Run._save = watched
 sys.argv = ["train", *sys.argv[3:]]
-train.main()
+train.launch(train.Options, train.train, train.show_plan)
 print(spent)
 """
 

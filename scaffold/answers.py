@@ -84,10 +84,10 @@ def _take_file(form: Form, given: Given, path: Path, source: str) -> None:
         raise BadAnswer(
             f"the answers in {path} cannot be read: {reason}",
             at=source,
-            help="one answer a line, as in   model: resnet18",
+            help="one answer a line, as in   optimizer: sgd",
         ) from None
     if not isinstance(content, dict):
-        raise BadAnswer(f"{path} holds no answers", at=source, help="one answer a line, as in   model: resnet18")
+        raise BadAnswer(f"{path} holds no answers", at=source, help="one answer a line, as in   optimizer: sgd")
     values = {name: value for name, value in content.items() if not str(name).startswith("_")}
     for name in values:
         if name not in form.questions or form.questions[name].is_fact:

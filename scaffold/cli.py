@@ -295,8 +295,8 @@ def close(answers: dict[str, Any], target: str, made: "Created", command: str, w
     worth_reading = {
         "README.md": "what you chose, how to run, how to change",
         f"{package}/train.py": "the loop: start reading here",
-        f"{package}/options.py": "every setting, with its default",
-        f"{package}/optim.py": "layer groups and their learning rates",
+        f"{package}/options.py": "the settings, with their defaults",
+        f"{package}/optim.py": "layer groups, optimizer, learning rates",
     }
     show("")
     for name, what in worth_reading.items():
@@ -526,11 +526,11 @@ def smoke(
 
 
 @program.command("list")
-@click.argument("what", required=False, metavar="[models|presets|groups MODEL|options]")
+@click.argument("what", required=False, metavar="[tasks|losses|models|presets|groups MODEL|options]")
 @click.argument("model", required=False, metavar="")
 @click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
 def list_(what: str | None, model: str | None, as_json: bool) -> None:
-    """Show what there is: models, presets, the groups of a model, options.
+    """Show what there is: tasks, losses, models, presets, the groups of a model, options.
 
     \b
       scaffold list options
@@ -539,7 +539,13 @@ def list_(what: str | None, model: str | None, as_json: bool) -> None:
     from scaffold import listing
     from scaffold.errors import did_you_mean
 
-    kinds = {"models": listing.models, "presets": listing.presets, "options": listing.options}
+    kinds = {
+        "tasks": listing.tasks,
+        "losses": listing.losses,
+        "models": listing.models,
+        "presets": listing.presets,
+        "options": listing.options,
+    }
     if what == "groups":
         table = listing.groups(model)
     elif model is not None:

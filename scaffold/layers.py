@@ -12,7 +12,7 @@ from typing import Any
 
 from scaffold.errors import BadAnswer, did_you_mean
 
-# An entry of the catalogue: {"layers": {path: parameters}, "blocks": {...}, "groups": {name: [path, ...]}, ...}
+# What is known of a model: {"layers": {path: parameters}, "blocks": {...}, "groups": {name: [path, ...]}, ...}
 Model = dict[str, Any]
 Group = dict[str, Any]
 
@@ -267,8 +267,8 @@ def _paths_of(name: str, model_name: str, model: Model | None, has_head: bool) -
     gone = [] if has_head else model["groups"]["head"]
     if alias == "head" and not has_head:
         raise _bad(
-            "this project has no head: metric_learning has one only with a loss on the scores",
-            help="name other layers, or add   --loss cross_entropy=1",
+            "this project has no head: none of its losses takes what a head gives",
+            help="name other layers, or add such a loss   (scaffold list losses)",
         )
     if alias in model["groups"]:
         return [path for path in model["groups"][alias] if path not in gone]

@@ -10,6 +10,32 @@ from scaffold.questions import Form, read
 Table = list[dict[str, str]]
 
 
+def tasks() -> Table:
+    """What can be learned, each with its losses, its default first."""
+    form = Form(paths.template_root())
+    return [
+        {
+            "name": str(choice),
+            "losses": " ".join(form.fill({"task": choice}, "p", until="losses")["fitting_losses"]),
+            "about": label.partition(" - ")[2],
+        }
+        for label, choice in form.questions["task"].choices.items()
+    ]
+
+
+def losses() -> Table:
+    """The losses, with what they take and the tasks that they go with."""
+    having = {row["name"]: row["losses"].split() for row in tasks()}
+    return [
+        {
+            "name": name,
+            "takes": facts.get("takes", ""),
+            "tasks": " ".join(task for task, names in having.items() if name in names),
+        }
+        for name, facts in Form(paths.template_root()).facts_of("losses").items()
+    ]
+
+
 def models() -> Table:
     """The models of the catalogue, and one's own."""
     rows = []
@@ -34,7 +60,7 @@ def about(preset: str) -> str:
 def options() -> Table:
     """Every question, with its flag, its choices (or how its answers are written) and its default."""
     forms = {
-        "losses": " ".join(["NAME or NAME=WEIGHT:", *Form(paths.template_root()).loss_choices]),
+        "losses": " ".join(["NAME or NAME=WEIGHT:", *Form(paths.template_root()).facts_of("losses")]),
         "layer_groups": "NAME=MULT or NAME:LAYER+LAYER=MULT (scaffold list groups MODEL)",
         "weights_skip": "LAYER or none",
     }
@@ -101,5 +127,6 @@ def _options_as_text(table: Table) -> str:
 
 
 def _catalogue() -> dict[str, Any]:
-    catalogue: dict[str, Any] = read(paths.template_root())[1]["catalogue"].default
-    return catalogue
+    """What is known of the models, of all but one's own."""
+    known = Form(paths.template_root()).facts_of("model")
+    return {name: facts for name, facts in known.items() if facts["layers"]}

@@ -27,8 +27,36 @@ def facts(template: Path) -> dict[str, Any]:
     import yaml
 
     path = template / "template" / "smoke.yml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {"values": {}, "traces": {}, **content}
+    found = {"values": {}, "traces": {}, **(yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {})}
+    form = Form(template)
+    if "known_losses" in form.questions:
+        found["values"]["losses"] = losses_to_try(form)
+        for question in ("task", "losses", "model"):
+            known = form.facts_of(question)
+            found["traces"][question] = {name: one["traces"] for name, one in known.items() if "traces" in one}
+    return found
+
+
+def losses_to_try(form: Form) -> list[list[dict[str, Any]]]:
+    """Every loss, alone or with another, and for each task some together: one of each kind that it takes, or, where all
+    are of one kind, the last two, which then need not come alone."""
+    tried: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+
+    def add(*names: str) -> None:
+        weights = (1.0, 0.5) if len(names) > 1 else (1.0 + len(tried) % 2,)
+        some = [{"name": name, "weight": weight} for name, weight in zip(names, weights, strict=True)]
+        tried.setdefault(tuple(sorted(names)), some)
+
+    for task in form.questions["task"].values:
+        context = form.fill({"task": task}, "p", until="losses")
+        fitting, known = context["fitting_losses"], context["known_losses"]
+        kinds = [[name for name in fitting if known[name]["takes"] == kind] for kind in context["task_facts"]["takes"]]
+        together = list(zip(*kinds, strict=False)) if len(kinds) > 1 else [fitting[-2:]]
+        for name in fitting if len(kinds) > 1 else fitting[:-2]:
+            add(name)
+        for names in together:
+            add(*names[:2])
+    return list(tried.values())
 
 
 def tried_values(form: Form, free: dict[str, list[Any]]) -> dict[str, list[Any]]:

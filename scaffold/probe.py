@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,17 @@ def look(package: str, distributed: str, precision: str) -> dict[str, Any]:
 def groups(package: str) -> dict[str, int]:
     """How many tensors each layer group holds, of the model as it is built for two classes."""
     options = importlib.import_module(f"{package}.options").Options()
-    options = replace(options, classes=("one", "two"), image_size=options.image_size or 32)
-    model = importlib.import_module(f"{package}.model").build_model(options)
-    members = importlib.import_module(f"{package}.optim").members(model)
-    return {name: len(parameters) for name, parameters in members.items()}
+    two = ("one", "two")  # classes, targets, whatever the data of the task tell
+    facts = defaultdict(lambda: two, classes=two, image_size=options.image_size or 32)
+    build = importlib.import_module(f"{package}.model").build_model
+    # before 0.4 what the data tell was among the options
+    model = build(replace(options, **facts)) if hasattr(options, "classes") else build(options, facts)
+    optim = importlib.import_module(f"{package}.optim")
+    if hasattr(optim, "members"):  # before 0.4
+        found = optim.members(model)
+    else:
+        found = importlib.import_module(f"{package}.engine").layer_groups(model, optim.LAYERS)
+    return {name: len(parameters) for name, parameters in found.items()}
 
 
 if __name__ == "__main__":

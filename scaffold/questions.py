@@ -98,7 +98,7 @@ def _documents(root: Path, path: Path) -> Iterator[tuple[str, Any]]:
     """Every top-level entry of a file of YAML documents and of the files that it includes."""
     import yaml
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the fast one, where it exists
+    class Loader(_fast_loader()):  # type: ignore[misc]
         """A loader of our own, so that `!include` stays out of everybody else's."""
 
     def include(_: Any, node: Any) -> list[tuple[str, Any]]:
@@ -108,6 +108,21 @@ def _documents(root: Path, path: Path) -> Iterator[tuple[str, Any]]:
     with path.open("rb") as file:
         for document in yaml.load_all(file, Loader=Loader):
             yield from document.items() if isinstance(document, dict) else document or []
+
+
+def _fast_loader() -> Any:
+    """YAML's loader of plain values, the fast one where it exists."""
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@cache
+def _read_fact(text: str) -> Any:
+    """What a fact says; many answers share one reading of it, so nobody may change it."""
+    import yaml
+
+    return yaml.load(text, Loader=_fast_loader())
 
 
 def _as_choices(choices: Any) -> dict[str, Any]:
@@ -159,7 +174,8 @@ class Form:
 
     def default(self, question: Question, context: Mapping[str, Any]) -> Any:
         """What is answered when nobody answers."""
-        return self._cast(question, self._render(question.default, context))
+        value = self._render(question.default, context)
+        return _read_fact(value) if question.is_fact and isinstance(value, str) else self._cast(question, value)
 
     def choices(self, question: Question, context: Mapping[str, Any]) -> list[Choice]:
         """What there is to choose from, each with the reason why it cannot be taken now."""
@@ -184,7 +200,7 @@ class Form:
 
     def _judge(self, question: Question, value: Any, context: Mapping[str, Any]) -> Any:
         if question.name == "losses":
-            value = read_losses(value, self.loss_choices)
+            value = read_losses(value, self.losses_of(context))
         elif question.name == "layer_groups":
             value = layers.read_groups(value, *self.model_of(context))
         elif question.name == "weights_skip":
@@ -323,19 +339,34 @@ class Form:
     # THE FACTS THAT GRAMMARS NEED
 
     def model_of(self, context: Mapping[str, Any]) -> tuple[str, layers.Model | None, bool]:
-        """The chosen model's name, its entry in the catalogue (none for a model of one's own), and whether it ends
-        in a head."""
-        return context["model"], context["catalogue"].get(context["model"]), context["has_head"]
+        """The chosen model's name, what is known of it (none of a model of one's own), and whether it ends in a head."""
+        model = context["model"]
+        # templates from before 0.4 know of all models in one place
+        facts = context["model_facts"] if "model_facts" in context else context["catalogue"].get(model, {"layers": {}})
+        return model, facts if facts["layers"] else None, context["has_head"]
 
-    @cached_property
-    def loss_choices(self) -> list[str]:
-        """The names of the losses, as the template's own check knows them."""
-        known = self._jinja.get_template("template/macros/losses.jinja").module
+    def losses_of(self, context: Mapping[str, Any]) -> list[str]:
+        """The losses that can be named, whether they go with the task or not."""
+        if "known_losses" in context:
+            return list(context["known_losses"])
+        known = self._jinja.get_template("template/macros/losses.jinja").module  # of a template from before 0.4
         return list(getattr(known, "known"))  # noqa: B009  # a variable of the template, not an attribute of a class
+
+    def facts_of(self, question: str) -> dict[str, dict[str, Any]]:
+        """What the template knows of each choice of a question, from the file beside it; of the losses, of all tasks."""
+        if question not in self.questions:  # a template may have others
+            return {}
+        if question == "losses":
+            found: dict[str, dict[str, Any]] = {}
+            for task in self.questions["task"].values:
+                found.update(self.fill({"task": task}, "p", until="losses")["known_losses"])
+            return found
+        fact = self.questions[f"{question}_facts"]
+        return {choice: self.default(fact, {question: choice}) for choice in self.questions[question].values}
 
 
 def read_losses(value: Any, known: list[str]) -> Any:
-    """Losses as typed (`cross_entropy=1 triplet=0.5`, or a list of such) as the list that is recorded."""
+    """Losses as typed (`NAME=WEIGHT NAME`, or a list of such) as the list that is recorded."""
     typed = value.split() if isinstance(value, str) and not value.lstrip().startswith("[") else value
     if not isinstance(typed, list | tuple) or not all(isinstance(loss, str) for loss in typed):
         return value

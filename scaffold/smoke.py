@@ -25,18 +25,19 @@ from scaffold.questions import Form
 STAGES = ("render", "parse", "ruff", "format", "types", "dead", "traces", "train", "quick")
 NEEDED = ("matplotlib", "mypy", "pytest", "ruff", "torch", "torchvision", "tqdm", "tyro", "vulture")
 
-# Stands in for a model of the user's own; with these names the groups `backbone` and `head` exist.
+# Stands in for a model of the user's own, whatever its task calls the size of the head; with these names the groups
+# `backbone` and `head` exist.
 OWN_MODEL = '''"""A model of one's own."""
 
 from torch import Tensor, nn
 
 
 class {name}(nn.Module):
-    def __init__(self, num_classes: int = 8) -> None:
+    def __init__(self, **size: int) -> None:
         super().__init__()
         self.backbone = nn.Conv2d(3, 8, 3)
         self.norm = nn.BatchNorm2d(8)
-        self.head = nn.Linear(8, num_classes)
+        self.head = nn.Linear(8, sum(size.values()) or 8)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scores = self.head(self.norm(self.backbone(x)).relu().mean(dim=(2, 3)))
@@ -197,7 +198,6 @@ def try_all(cases: Sequence[Case], root: Path, jobs: int, say: Callable[[str], N
     if not cases:
         return
     work = {
-        "images": str(root / "images"),
         "jobs": jobs,
         "projects": [
             {"name": case.name, "folder": str(root / "projects" / case.name), "answers": case.answers} for case in cases

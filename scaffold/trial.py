@@ -5,6 +5,8 @@ Run by `scaffold smoke` as a program: it reads the projects as JSON, and writes 
 
 import contextlib
 import importlib
+import importlib.util
+import inspect
 import json
 import math
 import multiprocessing
@@ -17,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # What projects import, and what takes its time.
@@ -45,14 +48,13 @@ def main() -> None:
 
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
-    write_images(Path(work["images"]))
     waiting = [(project, what) for project in work["projects"] for what in ("train", "quick")]
     running: list[tuple[BaseProcess, dict[str, Any], str, float]] = []
     try:
         while waiting or running:
             while waiting and len(running) < work["jobs"]:
                 project, what = waiting.pop(0)
-                process = CONTEXT.Process(target=trial, args=(project, what, work["images"]))
+                process = CONTEXT.Process(target=trial, args=(project, what))
                 process.start()
                 running.append((process, project, what, time.monotonic()))
             for entry in list(running):
@@ -84,23 +86,25 @@ def end(process: BaseProcess) -> None:
     process.join()
 
 
+def prepare(answers: dict[str, Any], images: Path) -> None:
+    """What a project is tried with: data, and weights where it looks for them."""
+    write_images(images)
+    if answers["weights"] != "none":
+        write_weights(answers, images)
+
+
 def write_images(folder: Path) -> None:
-    """Four classes of 8 x 8 images, each a bright quarter in noise: 12 to train on and 5 to validate on."""
-    import torch
-    from torchvision.io import write_png
-
-    dice = torch.Generator().manual_seed(0)
-    for split, count in (("train", 12), ("val", 5)):
-        for label in range(4):
-            (folder / split / f"class{label}").mkdir(parents=True, exist_ok=True)
-            for number in range(count):
-                picture = torch.randint(0, 120, (3, 8, 8), generator=dice, dtype=torch.uint8)
-                top, left = 4 * (label // 2), 4 * (label % 2)
-                picture[:, top : top + 4, left : left + 4] += 130
-                write_png(picture, str(folder / split / f"class{label}" / f"{number}.png"))
+    """The sample data of the project's own tests, written by the fixture that they have it from."""
+    source = importlib.util.spec_from_file_location("conftest", Path("tests", "conftest.py"))
+    assert source
+    assert source.loader
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    folder.mkdir()
+    inspect.unwrap(module.images)(SimpleNamespace(mktemp=lambda name: folder))
 
 
-def trial(project: dict[str, Any], what: str, images: str) -> None:
+def trial(project: dict[str, Any], what: str) -> None:
     """One trial, in a process of its own, which ends with it."""
     if hasattr(os, "setsid"):
         os.setsid()  # so that all it starts can be ended together
@@ -110,7 +114,7 @@ def trial(project: dict[str, Any], what: str, images: str) -> None:
     os.chdir(project["folder"])
     sys.path.insert(0, project["folder"])
     try:
-        code = train(project["answers"], images) if what == "train" else quick()
+        code = train(project["answers"]) if what == "train" else quick()
     except BaseException:  # noqa: BLE001  # whatever it is, it is the result of the trial
         traceback.print_exc()
         code = 1
@@ -126,27 +130,30 @@ def quick() -> int:
     return int(pytest.main(["-m", "quick", "-q", "-x", "-p", "no:cacheprovider", "--tb=short"]))
 
 
-def train(answers: dict[str, Any], images: str) -> int:
+def train(answers: dict[str, Any]) -> int:
     """Six real steps, an evaluation, a checkpoint, a prediction: each by the command that a person would type."""
     package = answers["package_name"]
-    if answers["weights"] != "none":
-        os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
-        # in a process of its own: those forked from one that had used a model were seen to die in their first step
-        writer = CONTEXT.Process(target=write_weights, args=(answers, images))
-        writer.start()
-        writer.join()
-        assert writer.exitcode == 0, "the weights could not be written"
-    flags = ["--data-dir", images, "--epochs", "2", "--batch-size", "16", "--num-workers", "0", "--log-every", "2"]
-    if {"triplet", "hinge_embedding"} & {loss["name"] for loss in answers["losses"]}:
+    images = Path("smoke-images")
+    os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
+    # in a process of its own: those forked from one that had used torch were seen to die in their first step
+    writer = CONTEXT.Process(target=prepare, args=(answers, images))
+    writer.start()
+    writer.join()
+    assert writer.exitcode == 0, "data or weights could not be written"
+    size = len(list((images / "train").rglob("*.png"))) // 3
+    flags = ["--data-dir", str(images), "--epochs", "2", "--batch-size", str(size), "--num-workers", "0"]
+    flags += ["--log-every", "2"]
+    if hasattr(importlib.import_module(f"{package}.options").Options(), "per_class"):
         flags += ["--per-class", "2"]  # so that a part of a process's share holds two classes
     for words in (
         ["train", *flags],
         ["evaluate", "run/1"],
-        ["predict", "run/1", f"{images}/val/class0/0.png"],
+        ["predict", "run/1", str(min((images / "val").rglob("*.png")))],
     ):
         with arguments(*words):
-            program = importlib.import_module(f"{package}.{words[0]}").main
-            code: int = in_two(program) if words[0] == "train" and answers["distributed"] != "none" else program()
+            program, given = program_of(package, words[0])
+            alone = words[0] != "train" or answers["distributed"] == "none"
+            code = program(*given) if alone else in_two(program, *given)
         if code:
             print(f"{words[0]} ended with {code}")
             return code
@@ -156,12 +163,21 @@ def train(answers: dict[str, Any], images: str) -> int:
     assert [row["step"] for row in steps] == [2, 4, 6], steps
     assert all(math.isfinite(row["train/loss"]) and rates <= row.keys() for row in steps), steps
     assert list(Path("run/1/checkpoints").glob("*/MANIFEST.json"))
-    for folder in ("run", "torchrun", "torch-home"):  # those of many projects would fill the disk
+    for folder in ("run", "torchrun", "torch-home", "smoke-images"):  # those of many projects would fill the disk
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
-def in_two(program: Callable[[], int]) -> int:
+def program_of(package: str, name: str) -> tuple[Callable[..., int], tuple[Any, ...]]:
+    """The function that `python -m package.name` calls, and with what."""
+    module = importlib.import_module(f"{package}.{name}")
+    if name != "train":
+        return module.main, ()
+    options = importlib.import_module(f"{package}.options").Options
+    return importlib.import_module(f"{package}.engine").launch, (options, module.train, module.show_plan)
+
+
+def in_two(program: Callable[..., int], *given: Any) -> int:
     """Runs a program as torchrun does, in two processes; they too share the import of torch."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -177,10 +193,10 @@ def in_two(program: Callable[[], int]) -> int:
         monitor_interval=0.1,
         logs_specs=DefaultLogsSpecs(log_dir="torchrun"),
     )
-    return max(map(int, elastic_launch(config, program)().values()))
+    return max(map(int, elastic_launch(config, program)(*given).values()))
 
 
-def write_weights(answers: dict[str, Any], images: str) -> None:
+def write_weights(answers: dict[str, Any], images: Path) -> None:
     """Weights where the project looks for them, so that nothing is downloaded."""
     import torch
 
@@ -192,13 +208,11 @@ def write_weights(answers: dict[str, Any], images: str) -> None:
         state = get_model(answers["model"]).state_dict()
     else:
         part = {
-            name: importlib.import_module(f"{answers['package_name']}.{name}")
-            for name in ("options", "distributed", "data", "model")
+            name: importlib.import_module(f"{answers['package_name']}.{name}") for name in ("options", "data", "model")
         }
-        opt = part["options"].Options(data_dir=images, batch_size=16)
-        process = part["distributed"].start(opt)
-        state = part["model"].build_model(part["data"].with_data(opt, process)[0]).state_dict()
-        part["distributed"].shutdown()
+        opt = part["options"].Options(data_dir=str(images), batch_size=16)
+        facts = part["data"].MyDataset(f"{images}/train", opt).facts
+        state = part["model"].build_model(opt, facts).state_dict()
         file = Path(answers["weights_file"])
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, file)

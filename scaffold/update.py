@@ -326,7 +326,7 @@ def _merge(work: Work, template: Path, answers: Answers, version: str, subject: 
     # a file counts as renamed where most of it stayed; else it was one file that went and one that came
     words = ("--find-renames=70%", commits["base"], "--", commits["ours"], commits["theirs"])
     scratch.git(*scratch.drivers, "merge-recursive", *words, variables=labels, allowed=(0, 1))
-    _settle(work, merged, scratch, base, ours, theirs, commits, kept)
+    _settle(work, merged, scratch, base, ours, theirs, commits, kept, _told_moves(template, answers, work.prefix))
 
     after = scratch.entries()
     names = sorted({*before, *after})
@@ -511,6 +511,7 @@ def _settle(
     theirs: Entries,
     commits: Mapping[str, str],
     moved: Mapping[str, str],
+    places: Mapping[str, str],
 ) -> None:
     """Settle what git left open: what the user deleted stays deleted, what the template deleted although the user had
     edited it is kept beside, the answers are the new ones; all else is a conflict for the user."""
@@ -534,7 +535,7 @@ def _settle(
             if name in base:
                 kept = _free_name(work, name, ours, base, theirs)
                 settled[name], settled[kept] = None, versions[2]
-                to = _moved_to(scratch, name, commits)
+                to = places.get(name) or _moved_to(scratch, name, commits)
                 where = f"goes to {to}" if to else "goes away"
                 merged.notes.append(f"{name} {where}, and you had edited it; yours is kept as {kept}")
             else:  # the user's own name for it
@@ -557,6 +558,22 @@ def _settling(settled: Mapping[str, tuple[str, str] | None], length: int) -> str
     """The lines that settle these paths: all that git has of them goes, and one version comes."""
     gone = [f"0 {'0' * length}\t{name}\0" for name in settled]
     return "".join([*gone, *(f"{entry[0]} {entry[1]}\t{name}\0" for name, entry in settled.items() if entry)])
+
+
+def _told_moves(template: Path, answers: Answers, prefix: str) -> dict[str, str]:
+    """Where files of the package went in newer versions, as the template tells it in template/moved.yml."""
+    import yaml
+
+    path = template / "template" / "moved.yml"
+    if not path.is_file():  # an older template, or a fork
+        return {}
+    package = f"{prefix}{answers['package_name']}"
+    told: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {
+        f"{package}/{name}": " and ".join(f"{package}/{place}" for place in to.split(" and "))
+        for name, to in told.items()
+        if to
+    }
 
 
 def _moved_to(scratch: Scratch, name: str, commits: Mapping[str, str]) -> str:

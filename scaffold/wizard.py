@@ -276,7 +276,7 @@ def _problem_of(talk: Talk, question: Question, context: Mapping[str, Any]) -> C
 def _ask_losses(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any:
     """Which losses, then, when there are several, with which weights."""
     default = _default(talk, question, context)
-    known = talk.form.loss_choices
+    known = context.get("fitting_losses") or talk.form.losses_of(context)
     problem = _problem_of(talk, question, context)
 
     while True:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from scaffold import paths
-from scaffold.questions import read
+from scaffold.questions import Form, read
 from tests.conftest import ROOT
 
 FACTS = read(paths.template_root())[1]
 RESERVED: dict[str, list[str]] = FACTS["reserved"].default
-CATALOGUE: dict[str, Any] = FACTS["catalogue"].default
+MODELS: dict[str, Any] = Form(paths.template_root()).facts_of("model")
 
 
 def test_the_catalogue_is_what_torch_counts() -> None:
@@ -24,8 +24,10 @@ def test_the_catalogue_is_what_torch_counts() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_model_that_is_offered_is_in_the_catalogue() -> None:
-    assert {*CATALOGUE} == {*FACTS["model"].values} - {"own"}
+def test_the_layers_of_every_model_but_ones_own_are_known() -> None:
+    assert {name for name, facts in MODELS.items() if facts["layers"]} == {*FACTS["model"].values} - {"own"}
+    for name, facts in MODELS.items():
+        assert name == "own" or {"groups", "stages", "blocks"} <= facts.keys()
 
 
 def test_pythons_own_words_are_no_names_of_packages() -> None:

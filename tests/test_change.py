@@ -26,10 +26,10 @@ def project(history: History, here: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def edits(project: Path) -> None:
     """What an owner does to a project, away from what answers decide."""
     append("p/mine.py", "MINE = 1\n")(project)
-    append("p/run.py", "\n\ndef mine() -> int:\n    return 1\n")(project)
-    replace("p/seed.py", "import random\n", "import random  # mine\n")(project)
+    append("p/engine/run.py", "\n\ndef mine() -> int:\n    return 1\n")(project)
+    replace("p/engine/seed.py", "import random\n", "import random  # mine\n")(project)
     append("README.md", "\n## Mine\n\nA line of mine.\n")(project)
-    (project / "p" / "curves.py").chmod(0o755)
+    (project / "p" / "engine" / "pictures.py").chmod(0o755)
 
 
 def test_steplr_becomes_cosine_under_the_owners_edits(
@@ -43,9 +43,9 @@ def test_steplr_becomes_cosine_under_the_owners_edits(
     result = scaffold("change", "--scheduler", "cosine")
 
     assert result.code == 0, result.err
-    assert "  ~ p/scheduler.py" in result.err
+    assert "  ~ p/optim.py" in result.err
     assert "  scheduler: step -> cosine" in result.err
-    assert "CosineAnnealingLR" in (project / "p" / "scheduler.py").read_text()
+    assert "CosineAnnealingLR" in (project / "p" / "optim.py").read_text()
     assert answers_of(project)["_commit"] == "v1.0.0"
     assert git(project, "log", "-1", "--format=%s").strip() == "Change scheduler to cosine"
     assert_fresh_with_edits(history, project, tmp_path)
@@ -56,10 +56,10 @@ def test_one_process_becomes_ddp_becomes_fsdp(scaffold: Run, history: History, p
     commit(project)
 
     assert scaffold("change", "--distributed", "ddp").code == 0
-    assert "DistributedDataParallel" in (project / "p" / "distributed.py").read_text()
+    assert "DistributedDataParallel" in (project / "p" / "engine" / "processes.py").read_text()
     assert scaffold("change", "--distributed", "fsdp").code == 0
 
-    assert "fully_shard" in (project / "p" / "distributed.py").read_text()
+    assert "fully_shard" in (project / "p" / "engine" / "processes.py").read_text()
     assert_fresh_with_edits(history, project, tmp_path)
 
 
@@ -134,7 +134,7 @@ def test_the_difference_is_shown_and_nothing_changed(scaffold: Run, project: Pat
     ("words", "said"),
     [
         (["--scheduler", "stepp"], "did you mean 'step'?"),
-        (["--model", "vit", "--weights", "imagenet"], "only the resnets have ImageNet weights"),
+        (["--model", "vit", "--weights", "imagenet"], "there are no ImageNet weights for vit"),
         (["--weights-file", "x.pt"], "--weights-file has no use with these answers"),
         (["--groups-from", "own"], "--groups-from own needs the groups"),
     ],
@@ -160,7 +160,7 @@ def test_an_answer_that_another_makes_impossible_is_named(
     result = scaffold("change", "--model", "vit")
 
     assert result.code == 2
-    assert "--weights imagenet cannot be chosen here: only the resnets have ImageNet weights" in result.err
+    assert "--weights imagenet cannot be chosen here: there are no ImageNet weights for vit" in result.err
     assert "   at: .copier-answers.yml" in result.err
 
 

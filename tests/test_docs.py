@@ -43,7 +43,7 @@ def flags_of_training() -> set[str]:
     text = "".join(
         path.read_text(encoding="utf-8")
         for path in (ROOT / "template").rglob("*")
-        if path.suffix == ".options" or path.name == "options.py.jinja" or path.name == "evaluate.py.jinja"
+        if path.suffix == ".options" or path.name in ("options.py", "options.py.jinja", "evaluate.py.jinja")
     )
     return {"--" + name.replace("_", "-") for name in re.findall(r"^    (\w+): ", text, re.MULTILINE)}
 
@@ -68,8 +68,11 @@ def test_the_readme_names_the_flag_of_every_question_with_choices(scaffold: Run)
 
     for flag in ("--task", "--loss", "--model", "--weights", "--groups-from", "--group", "--optimizer", "--scheduler"):
         assert flag in readme
-    for name in re.findall(r"^(\S+)", scaffold("list", "models").out, re.MULTILINE)[1:-1]:
-        assert name in readme
+    for what, row in (("tasks", "task"), ("losses", "losses, with weights"), ("models", "model")):
+        said = re.search(rf"^\| {row} \|.*$", readme, re.MULTILINE)
+        names = re.findall(r"^(\S+)", scaffold("list", what).out, re.MULTILINE)[1:]
+        assert said
+        assert {*names} - {"own"} <= {*re.findall(r"\w+", said[0])}, what
 
 
 @pytest.mark.parametrize("name", program.commands)

@@ -200,17 +200,19 @@ def cnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_step_that_waits_is_found_with_its_place(cnn: Path, tmp_path: Path) -> None:
     shutil.copytree(cnn, tmp_path / "work")
-    step = tmp_path / "work" / "projects" / "cnn" / "cnn" / "step.py"
-    step.write_text(
-        step.read_text().replace("    optimizer.step()\n", "    terms['loss'].item()\n    optimizer.step()\n")
-    )
+    train = tmp_path / "work" / "projects" / "cnn" / "cnn" / "train.py"
+    train.write_text(re.sub(r"( +)optimizer\.step\(\)\n", r"\1terms['loss'].item()\n\g<0>", train.read_text()))
 
     steps, places, said = gpu.watched(job(tmp_path / "work"), "cnn", [])
 
     assert said == ""
     assert steps == len(places) == 37  # 44 without the first 3 and the 4 that are logged
-    line = step.read_text().splitlines().index("    terms['loss'].item()") + 1
-    assert set(places) == {f"step.py:{line} terms['loss'].item()"}
+    (line,) = [
+        number
+        for number, text in enumerate(train.read_text().splitlines(), 1)
+        if text.strip() == "terms['loss'].item()"
+    ]
+    assert set(places) == {f"train.py:{line} terms['loss'].item()"}
 
 
 def test_a_training_that_fails_under_watch_is_told(cnn: Path) -> None:

@@ -1,5 +1,6 @@
 """Image files of every kind, as a rendered project reads them: the colours are right, or the file is named."""
 
+import contextlib
 import io
 import os
 import random
@@ -43,8 +44,8 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
 @pytest.fixture
 def process(module: Module) -> Iterator[Any]:
     """This process, alone."""
-    yield module("distributed").start(module("options").Options())
-    module("distributed").shutdown()
+    with module("engine").Process.start(module("options").Options()) as process:
+        yield process
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -87,7 +88,7 @@ def colours(pixels: Pixels, depth: int) -> Pixels:
 
 def read(module: Module, path: Path, size: int = 0) -> Pixels:
     """The colours of an image, as the project reads them."""
-    image = module("data").read_image(path, size)
+    image = module("images").read_image(path, size)
     assert image.dtype == torch.uint8
     read: Pixels = image.permute(1, 2, 0).numpy()
     return read
@@ -199,15 +200,15 @@ def test_jpeg_webp_and_gif_have_the_colours_that_pillow_sees(module: Module, tmp
 def test_16_bits_train_measure_and_ask_as_8_bits(
     module: Module, process: Any, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, options, train, evaluate, predict = (
-        module(name) for name in ("data", "options", "train", "evaluate", "predict")
+    images, options, train, evaluate, predict = (
+        module(name) for name in ("images", "options", "train", "evaluate", "predict")
     )
     eight = write_images(here / "eight")
     mixed = here / "mixed"  # the first picture, which decides over the size, and every other one in 16 bits
     for number, path in enumerate(sorted(eight.rglob("*.png"))):
         target = mixed / path.relative_to(eight)
         target.parent.mkdir(parents=True, exist_ok=True)
-        pixels = data.read_image(path).permute(1, 2, 0).numpy().astype(int)
+        pixels = images.read_image(path).permute(1, 2, 0).numpy().astype(int)
         target.write_bytes(png(pixels * 257 if number % 2 == 0 else pixels, RGB, 16 if number % 2 == 0 else 8))
 
     results, said = [], []
@@ -218,7 +219,7 @@ def test_16_bits_train_measure_and_ask_as_8_bits(
             results.append(train.train(opt, process))
             capsys.readouterr()
             run = Path(opt.run_dir, "1")
-            evaluate.evaluate_run(evaluate.Choice(run), process)
+            evaluate.evaluate_run(evaluate.Arguments(run), process)
             monkeypatch.setattr(sys, "argv", ["predict", str(run), str(folder / "val" / "class1" / "0.png")])
             assert predict.main() == 0
             said.append(capsys.readouterr().out.replace(str(run), "").replace(str(folder), ""))
@@ -230,19 +231,19 @@ def test_16_bits_train_measure_and_ask_as_8_bits(
 def test_what_has_neither_8_nor_16_bits_is_refused_by_name(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errors = module("errors")
+    errors = module("engine.errors")
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
     (tmp_path / "float.tif").rename(tmp_path / "float.png")
     with pytest.raises(errors.RunError, match=r"float\.png is not an image that can be read"):
-        module("data").read_image(tmp_path / "float.png")
+        module("images").read_image(tmp_path / "float.png")
 
     # no decoder of torchvision gives floats today
     (tmp_path / "picture.png").write_bytes(png(numbers(RGB, 8), RGB, 8))
-    monkeypatch.setattr(module("data"), "decode_image", lambda *_, **__: torch.ones(3, 4, 4))
+    monkeypatch.setattr(module("images"), "decode_image", lambda *_, **__: torch.ones(3, 4, 4))
     with pytest.raises(
         errors.RunError, match=r"picture\.png has colours of torch\.float32; make it an image of 8 or 16"
     ):
-        module("data").read_image(tmp_path / "picture.png")
+        module("images").read_image(tmp_path / "picture.png")
 
 
 # DAMAGE
@@ -281,7 +282,7 @@ def test_a_damaged_png_is_named_and_kills_nothing(
         for number, damaged in enumerate(names.values()):
             (tmp_path / f"{number}.png").write_bytes(damaged)
         acts = {
-            name: partial(module("data").read_image, tmp_path / f"{number}.png") for number, name in enumerate(names)
+            name: partial(module("images").read_image, tmp_path / f"{number}.png") for number, name in enumerate(names)
         }
         for number, (name, said) in enumerate(outlived(acts).items()):
             right = f"RunError: {tmp_path / f'{number}.png'} is not an image that can be read ("
@@ -307,10 +308,12 @@ def test_a_damaged_image_ends_a_run_with_its_name(module: Module, process: Any, 
     )
 
     def run() -> None:
-        with module("data").loader_workers():
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), module("engine").exit_status() as status:
             module("train").train(options, process)
+        raise ValueError(f"exit status {status.code}, {said.getvalue().splitlines()[-1]}")
 
     assert outlived({"run": run})["run"] == (
-        f"RunError: {damaged} is not an image that can be read (damaged or cut short: a checksum is wrong); "
-        "repair or remove it"
+        f"ValueError: exit status 2, error: {damaged} is not an image that can be read (damaged or cut short: "
+        "a checksum is wrong); repair or remove it"
     )

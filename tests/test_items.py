@@ -1,10 +1,12 @@
 """What an owner does to `MyDataset` takes effect, kept in memory or not, with loader workers or without, and a run that
 was killed still ends with the very bits of an undisturbed one."""
 
+import random
 import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,14 +19,13 @@ pytest_plugins = ["tests.crash.fixtures"]
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
 
 DATA = "PACKAGE/data.py"
-RETURN = "size)\n        return image, self.labels[number], number\n\n\ndef _item_as_it_came"
-CLASS = "def _item_as_it_came(self"
-NUMPY: Change = (
+RETURN = '["image_size"])\n        return image, self.labels[number]\n'
+CLASS = "\n\nclass InMemory(Dataset["
+IMPORTS: Change = (
     DATA,
-    "import torch\nfrom torch import Tensor\n",
-    "import numpy as np\nimport torch\nfrom torch import Tensor\n",
+    "import os\n",
+    "import os\nimport random\nimport numpy as np\nfrom torchvision.transforms import v2 as transforms\n",
 )
-RANDOM: Change = (DATA, "import os\nimport re\n", "import os\nimport random\nimport re\n")
 
 
 def in_item(line: str) -> Change:
@@ -34,49 +35,52 @@ def in_item(line: str) -> Change:
 
 def in_class(*lines: str) -> Change:
     """A method at the end of `MyDataset`."""
-    return (DATA, CLASS, "".join(f"    {line}\n" for line in lines) + "\n\n" + CLASS)
+    return (DATA, CLASS, "\n" + "".join(f"    {line}\n" for line in lines) + CLASS)
 
 
 def in_subclass(*lines: str) -> tuple[Change, ...]:
-    """A subclass with these lines, that takes the place of `MyDataset` everywhere."""
+    """A subclass with these lines, that takes the place of `MyDataset`."""
     body = "".join(f"    {line}\n" for line in lines)
     return (
-        (DATA, "class ResumableSampler(", f"class Mine(MyDataset):\n{body}\n\nclass ResumableSampler("),
-        (DATA, "dataset = MyDataset(data_folder", "dataset = Mine(data_folder"),
-        (DATA, 'dataset = MyDataset(f"', 'dataset = Mine(f"'),
+        (DATA, CLASS, f"\n\nclass Mine(MyDataset):\n{body}{CLASS}"),
+        *(
+            (DATA, f'MyDataset(f"{{opt.data_dir}}/{name}"', f'Mine(f"{{opt.data_dir}}/{name}"')
+            for name in ("train", "val")
+        ),
     )
 
 
 FLIP = "image = transforms.RandomHorizontalFlip()(image)"
+BATCH = [
+    "def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]:",
+    '    images = [read_image(self.paths[number], self.facts["image_size"]) for number in numbers]',
+    "    noise = torch.randint(1, 8, (len(images), 1, 1, 1), dtype=torch.uint8)",
+    "    return torch.stack(images) ^ noise, self.labels[numbers]",
+]
+GETITEMS = [
+    "def __getitems__(self, numbers: list[int]) -> list[tuple[Tensor, Tensor]]:",
+    "    some = [self[number] for number in numbers]",
+    "    return [(transforms.RandomHorizontalFlip()(image), label) for image, label in some]",
+]
 # what owners do first, each with all the randomness it comes with
 RANDOM_EDITS: dict[str, tuple[Change, ...]] = {
     "torchvision's flip": (in_item(FLIP),),
     "torchvision's RandAugment": (in_item("image = transforms.RandAugment()(image)"),),
-    "a rare one of Python": (
-        RANDOM,
-        in_item("image = 255 - image if random.random() < 0.05 else image"),
-    ),
+    "a rare one of Python": (in_item("image = 255 - image if random.random() < 0.2 else image"),),
+    "one of a single image": (in_item("image = image ^ random.randint(1, 255) if number == 17 else image"),),
+    "half of a pair": (in_item("image = image + int(3 * np.random.randn() ** 2)"),),
     "numpy's noise": (
-        NUMPY,
         in_item("image = image ^ torch.from_numpy(np.random.randint(0, 8, image.shape, dtype=np.uint8))"),
     ),
     "a subclass with items": in_subclass(
-        "def __getitem__(self, number: int) -> Item:",
-        "    image, label, number = super().__getitem__(number)",
+        "def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:",
+        "    image, label = super().__getitem__(number)",
         f"    {FLIP}",
-        "    return image, label, number",
+        "    return image, label",
     ),
-    "whole batches, as torch has them": (
-        in_class(
-            "def __getitems__(self, numbers: list[int]) -> list[Item]:",
-            "    some = [self[number] for number in numbers]",
-            "    return [(transforms.RandomHorizontalFlip()(image), label, number) for image, label, number in some]",
-        ),
-    ),
-    "whole batches, as a subclass": in_subclass(
-        "def __getitems__(self, numbers: list[int]) -> Batch:",
-        "    images = torch.stack([self[number][0] for number in numbers])",
-        "    return transforms.RandomHorizontalFlip()(images), self.labels[numbers], torch.tensor(numbers)",
+    "whole batches": (
+        (DATA, "def __getitem__(self, number: int) -> tuple", "def item(self, number: int) -> tuple"),
+        in_class(*BATCH),
     ),
 }
 EDITS = {
@@ -88,9 +92,16 @@ EDITS = {
         (
             DATA,
             CLASS,
-            "def _inverted(method: Any) -> Any:\n"
+            "\n\ndef _inverted(method: Any) -> Any:\n"
             "    return lambda self, number: (255 - method(self, number)[0], *method(self, number)[1:])\n\n\n"
-            "MyDataset.__getitem__ = _inverted(MyDataset.__getitem__)\n\n\n" + CLASS,
+            "MyDataset.__getitem__ = _inverted(MyDataset.__getitem__)\n" + CLASS,
+        ),
+    ),
+    "a collate": (
+        in_class(
+            "def collate(self, items: Any) -> Any:",
+            "    images, labels = zip(*items)",
+            "    return 255 - torch.stack(images), torch.stack(labels)",
         ),
     ),
 }
@@ -100,33 +111,35 @@ Seen = dict[int, tuple[torch.Tensor, int]]
 def render(folder: Path, name: str, changes: tuple[Change, ...]) -> Path:
     """A default project, changed."""
     made = render_project(folder / name)
-    return Project(made, name, folder).edited(folder / "changed" / name, changes).folder
+    return Project(made, name, folder).edited(folder / "changed" / name, (IMPORTS, *changes)).folder
 
 
 def seen(folder: Path, images: Path, cache: int, workers: int, pinned: bool = False) -> list[Seen]:
     """The images and labels of two epochs of training, twice of evaluation, and of the training from its middle, as
     the loop gets them, by number."""
     with importable(folder) as module:
-        data, options, distributed = (module(name) for name in ("data", "options", "distributed"))
-        opt = options.Options(data_dir=str(images), batch_size=16, num_workers=workers, cache_mb=cache)
-        process = distributed.start(opt)
-        with data.loader_workers():
-            opt, dataset = data.with_data(opt, process)
-            train, val = data.train_loader(dataset, opt, process), data.val_loader(opt, process)
+        data, loaders, engine = (module(name) for name in ("data", "engine.loader", "engine"))
+        opt = module("options").Options(data_dir=str(images), batch_size=16, num_workers=workers, cache_mb=cache)
+        found: list[Seen] = []
+        with engine.exit_status() as status, engine.Process.start(opt) as process:
+            train_set, val_set = data.load_data(opt, process)
+            train, val = data.train_loader(train_set, opt, process), data.val_loader(val_set, opt, process)
             train.pin_memory = val.pin_memory = pinned
-            found: list[Seen] = []
             for loader, epoch, batch in ((train, 0, 0), (val, 0, 0), (train, 1, 0), (val, 0, 0), (train, 1, 2)):
-                if loader is train:
-                    data.start_at(train, epoch, batch)
-                before = torch.get_rng_state()
+                sampler = loaders.batch_sampler(loader)
+                sampler.epoch, sampler.start = epoch, batch
+                np.random.randn()  # of a pair of numbers, every other time the second one waits in the generator
+                before = [random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()]
                 found.append(
                     {
                         int(number): (image, int(label))
-                        for batches in data.batches(loader)
-                        for image, label, number in zip(*batches, strict=True)
+                        for parts in loaders.load(loader)
+                        for part in parts
+                        for number, image, label in zip(part.numbers, part.inputs, part.targets, strict=True)
                     }
                 )
-                assert torch.equal(before, torch.get_rng_state())
+                assert before == [random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()]
+        assert status.code == 0
     return found
 
 
@@ -175,63 +188,76 @@ def test_an_edit_takes_effect_wherever_images_come_from(
         assert not same({number: zero[number] for number in both}, {number: one[number] for number in both})
 
 
-def test_as_it_came_nothing_is_asked_for_item_by_item(tmp_path: Path, images: Path) -> None:
-    with importable(render(tmp_path, "untouched", ())) as module:
-        data, options, distributed = (module(name) for name in ("data", "options", "distributed"))
+@pytest.mark.parametrize("name", ["as it came", *EDITS])
+def test_items_are_kept_in_memory_only_if_they_are_always_the_same(tmp_path: Path, images: Path, name: str) -> None:
+    kept = name not in (*RANDOM_EDITS, "a collate")
+    with importable(render(tmp_path, "kept", EDITS.get(name, ()))) as module:
+        data = module("data")
         for cache in (64, 0):
-            opt = options.Options(data_dir=str(images), batch_size=16, cache_mb=cache)
-            process = distributed.start(opt)
-            loader = data.train_loader(data.with_data(opt, process)[1], opt, process)
-            assert not loader.dataset.changed, "the two of data.py that are to be alike are not"
-            assert (loader.dataset.memory is not None) == (cache > 0)
-            assert loader.num_workers == (0 if cache else 2)
+            opt = module("options").Options(data_dir=str(images), batch_size=16, cache_mb=cache)
+            with module("engine").Process.start(opt) as process:
+                dataset, _ = data.load_data(opt, process)
+                workers = data.train_loader(dataset, opt, process).num_workers
+            assert isinstance(dataset, data.InMemory) == (kept and cache > 0)
+            assert workers == (0 if hasattr(dataset, "batch") else 2)
 
 
-def test_a_docstring_changes_nothing(tmp_path: Path, images: Path) -> None:
-    documented: Change = (DATA, '"""One image, in every epoch anew:', '"""Documented anew, in other words:')
-    with importable(render(tmp_path, "documented", (documented,))) as module:
-        opt = module("options").Options(data_dir=str(images))
-        assert module("data").Reader(module("data").MyDataset(images / "train", opt), 0).memory is not None
-
-
+TWO_WAYS = "has __getitem__ and {0}; only one can say what an item is: remove {0}"
+PART_OF_THE_DATA = """        part = Subset(train_set, range(32))
+        vars(part).update(facts=train_set.facts, fingerprint=train_set.fingerprint, describe=train_set.describe)
+        return part, in_memory(val_set, opt)"""
 REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
     "items and batches": (
-        (in_item(FLIP), *RANDOM_EDITS["whole batches, as torch has them"]),
-        "MyDataset has a __getitem__ and a __getitems__ of its own, and only one of them can say what an item is: remove "
-        + "__getitems__, or leave __getitem__ as it came",
+        (in_item(FLIP), in_class(*BATCH)),
+        "MyDataset " + TWO_WAYS.format("batch"),
+    ),
+    "batches of a subclass": (
+        in_subclass(*BATCH),
+        "Mine " + TWO_WAYS.format("batch"),
+    ),
+    "batches as torch has them": (
+        (in_class(*GETITEMS),),
+        "MyDataset " + TWO_WAYS.format("__getitems__"),
+    ),
+    "batches as torch has them, in a part of the data": (
+        (
+            in_class(*GETITEMS),
+            (DATA, "import DataLoader, Dataset\n", "import DataLoader, Dataset, Subset\n"),
+            (DATA, "        return in_memory(train_set, opt), in_memory(val_set, opt)", PART_OF_THE_DATA),
+        ),
+        "MyDataset " + TWO_WAYS.format("__getitems__"),
     ),
     "floats": (
         (in_item("image = transforms.functional.to_dtype(image, torch.float32, scale=True)"),),
         "images are uint8 from 0 to 255 until they are normalised here, and these are torch.float32",
     ),
 }
-
-
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_what_cannot_work_is_refused_in_a_sentence(project: Rendered, work: Path, name: str, workers: str) -> None:
-    changes, sentence = REFUSED[name]
-    changed = project("single").changed(work / "code", changes)
-
-    ended = changed.run(work / "run", "--num-workers", workers)
-
-    assert ended.code == 2, ended.said
-    assert ended.said.endswith(f"error: {sentence}\n")
-
-
-EVERYTHING = (
-    NUMPY,
-    RANDOM,
-    in_item(
-        "image = transforms.RandAugment()(image) if random.random() < 0.5 else image ^ int(np.random.randint(8))",
-    ),
-)
 PLACES = {
     "in memory": ["--cache-mb", "64", "--num-workers", "0"],
     "in memory, with workers": ["--cache-mb", "64", "--num-workers", "2"],
     "from files": ["--cache-mb", "0", "--num-workers", "0"],
     "from files, with workers": ["--cache-mb", "0", "--num-workers", "2"],
 }
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_cannot_work_is_refused_in_a_sentence(project: Rendered, work: Path, name: str, place: str) -> None:
+    changes, sentence = REFUSED[name]
+    changed = project("single").changed(work / "code", (IMPORTS, *changes))
+
+    ended = changed.run(work / "run", *PLACES[place])
+
+    assert ended.code == 2, ended.said
+    assert ended.said.endswith(f"error: {sentence}\n")
+
+
+EVERYTHING = (
+    IMPORTS,
+    in_item(
+        "image = transforms.RandAugment()(image) if random.random() < 0.5 else image ^ int(np.random.randint(8))",
+    ),
+)
 
 
 def test_a_killed_run_with_random_transforms_ends_with_the_same_bits(project: Rendered, work: Path) -> None:

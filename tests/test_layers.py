@@ -1,16 +1,14 @@
 """The grammar of layer groups: what is typed, what is recorded, and back."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scaffold import layers, paths
 from scaffold.errors import BadAnswer
-from scaffold.questions import read
+from scaffold.questions import Form
 
-CATALOGUE: dict[str, Any] = read(paths.template_root())[1]["catalogue"].default
+CATALOGUE = {name: facts for name, facts in Form(paths.template_root()).facts_of("model").items() if facts["layers"]}
 
 
 def groups(line: str, model: str = "resnet18", has_head: bool = True) -> dict[str, tuple[list[str], float]]:

@@ -1,4 +1,4 @@
-"""Each model learns the digits within four epochs, with scores and with embeddings."""
+"""Each model learns the digits within four epochs, with scores and with embeddings, and by how much they are turned."""
 
 import json
 import os
@@ -17,7 +17,9 @@ TRIPLETS: How = ({"task": "metric_learning", "losses": ["triplet=1"]}, 0.85)
 AVERAGED: How = ({"ema": True}, 0.95)  # which random weights in the average would spoil
 PAIRS: How = ({"task": "metric_learning", "losses": ["hinge_embedding=1"]}, 0.75)
 EVERY_COMMIT = [("vit", SCORES), ("vit", TRIPLETS), ("resnet18", TRIPLETS), ("cnn", PAIRS), ("cnn", AVERAGED)]
-NIGHTLY = [(model, how) for model in ("cnn", "vit", "resnet18") for how in (SCORES, AVERAGED, TRIPLETS, PAIRS)]
+ANGLES: How = ({"task": "regression"}, 0.95)  # of R2, where the mean of all has 0
+EVERY_COMMIT.append(("cnn", ANGLES))
+NIGHTLY = [(model, how) for model in ("cnn", "vit", "resnet18") for how in (SCORES, AVERAGED, TRIPLETS, PAIRS, ANGLES)]
 
 
 @pytest.mark.parametrize(
@@ -27,11 +29,22 @@ NIGHTLY = [(model, how) for model in ("cnn", "vit", "resnet18") for how in (SCOR
 )
 def test_it_learns(model: str, how: How, tmp_path: Path) -> None:
     answers, least = how
-    project = render_project(tmp_path / "digits", model=model, **answers)
-    command = [sys.executable, "-m", "digits.train", "--epochs", "4"]
+
+    assert reached(tmp_path / "digits", "--epochs", "4", model=model, **answers) >= least
+
+
+@pytest.mark.nightly
+def test_a_project_of_default_answers_tells_angles(tmp_path: Path) -> None:
+    assert reached(tmp_path / "digits", task="regression") >= 0.98
+
+
+def reached(folder: Path, *flags: str, **answers: Any) -> float:
+    """How good a project of these answers is at the end of its training."""
+    project = render_project(folder, **answers)
+    command = [sys.executable, "-m", f"{folder.name}.train", *flags]
     done = subprocess.run(
         command, check=False, cwd=project, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (project / "run" / "1" / "metrics.jsonl").read_text().splitlines()]
-    assert max(value for name, value in rows[-1].items() if name in ("val/accuracy", "val/recall@1")) >= least
+    return max(float(rows[-1].get(f"val/{name}", 0)) for name in ("accuracy", "recall@1", "r2"))

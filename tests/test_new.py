@@ -237,7 +237,7 @@ def test_json_tells_the_result(scaffold: Run, here: Path) -> None:
 
 REFUSALS = [
     (["--model", "resnet81"], "error: '--model' has no 'resnet81'; did you mean 'resnet18'?\n   at: --model\n help: "),
-    (["--weights", "imagenet"], "only the resnets have ImageNet weights"),
+    (["--weights", "imagenet"], "there are no ImageNet weights for cnn"),
     (["--groups-from", "own"], "--groups-from own needs the groups"),
     (["--groups-from", "scratch", "--group", "head=1"], "contradict each other"),
     (["--group", "head=1", "--group", "head=0.5"], "group 'head' is given twice: head=1 and head=0.5"),
@@ -342,7 +342,8 @@ def test_a_refused_name_is_printed_without_its_escapes(scaffold: Run) -> None:
         ("losses: [{name: mse, weight: 1}]\n", "must be a number with a point"),
         ("losses: 3\n", "the losses are a list"),
         ("layer_groups: [{name: a, layers: [nope], lr: 1.0}]\n", "the model has no layer 'nope'"),
-        ("catalogue: {}\n", "there is no question 'catalogue'"),
+        ("reserved: {}\n", "there is no question 'reserved'"),
+        ("model_facts: {}\n", "there is no question 'model_facts'"),
         ("!!python/object/apply:os.system [touch pwned]\n", "it is not YAML"),
     ],
 )

@@ -14,7 +14,7 @@ from scaffold.errors import BadAnswer
 from scaffold.project import plain_copy
 from scaffold.questions import Form
 
-FORM_FACTS = ("catalogue", "reserved")
+FORM_FACTS = ("reserved",)
 
 
 @pytest.fixture(scope="module")

@@ -44,17 +44,24 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def process(module: Module) -> Iterator[Any]:
     """This process, alone."""
-    yield module("distributed").start(module("options").Options())
-    module("distributed").shutdown()
+    with module("engine").Process.start(module("options").Options()) as process:
+        yield process
 
 
 @pytest.fixture
-def opt(module: Module, images: Path, here: Path, process: Any) -> Any:
-    options = module("options").Options(data_dir=str(images), batch_size=16, epochs=4, log_every=1, num_workers=0)
-    opt = module("data").with_data(options, process)[0]
-    net = module("model").build_model(opt)
+def opt(module: Module, images: Path, here: Path) -> Any:
+    opt = module("options").Options(data_dir=str(images), batch_size=16, epochs=4, log_every=1, num_workers=0)
+    net = module("model").build_model(opt, module("data").MyDataset(images / "train", opt).facts)
     torch.save(net.state_dict(), here / "weights.pt")
     return replace(opt, weights_file=str(here / "weights.pt"))
+
+
+@pytest.fixture
+def net(module: Module, opt: Any) -> nn.Module:
+    """The model, for the classes of the images."""
+    facts = module("data").MyDataset(opt.data_dir + "/train", opt).facts
+    model: nn.Module = module("model").build_model(opt, facts)
+    return model
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +82,7 @@ def lines(path: Path) -> list[str]:
 def test_train_logger_writes_time_and_message_to_its_run_and_to_the_terminal(
     module: Module, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = module("logger").train_logger(7)
+    log = module("engine").train_logger(7)
     log.info("größer")
 
     written = lines(here / "run" / "7" / "train.log")
@@ -89,7 +96,7 @@ def test_train_logger_called_twice_says_everything_once_and_only_in_the_new_run(
 ) -> None:
     logging.getLogger().addHandler(root := logging.StreamHandler())
     for number in (1, 1, 2):
-        log = module("logger").train_logger(number)
+        log = module("engine").train_logger(number)
     log.info("once")
     text = "a warning"
     warnings.warn(text, stacklevel=1)
@@ -103,7 +110,7 @@ def test_train_logger_called_twice_says_everything_once_and_only_in_the_new_run(
 
 
 def test_other_processes_keep_their_warnings_to_themselves(module: Module, here: Path) -> None:
-    log = module("logger").train_logger(1, rank=1)
+    log = module("engine").train_logger(1, rank=1)
     log.info("nothing")
     assert list((here / "run" / "1").iterdir()) == []
 
@@ -120,7 +127,7 @@ def draws() -> list[Any]:
 
 
 def test_setup_seed_repeats_torch_numpy_and_random(module: Module) -> None:
-    setup_seed = module("seed").setup_seed
+    setup_seed = module("engine").setup_seed
 
     setup_seed(2022)
     first = draws()
@@ -134,7 +141,7 @@ def test_setup_seed_repeats_torch_numpy_and_random(module: Module) -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_setup_seed_takes_any_whole_number(module: Module, seed: int) -> None:
-    module("seed").setup_seed(seed)
+    module("engine").setup_seed(seed)
 
 
 @pytest.mark.parametrize(("saved_on", "name"), [("mps", "mps"), ("cuda", "device")])
@@ -154,14 +161,14 @@ def test_the_random_numbers_of_an_accelerator_go_on_where_it_is_of_the_same_kind
     here = torch.device(saved_on)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: here)
     monkeypatch.setattr(torch, "get_device_module", lambda device: accelerators[device.type])
-    saved = module("seed").rng_state()
+    saved = module("engine.seed").rng_state()
     assert set(saved) == {"torch", "host", name}
 
     for accelerator in accelerators.values():
         accelerator.state = torch.zeros(3, dtype=torch.uint8)
     for kind in accelerators:
         here = torch.device(kind)
-        module("seed").set_rng_state(saved)
+        module("engine.seed").set_rng_state(saved)
 
     assert {kind: accelerator.state.tolist() for kind, accelerator in accelerators.items()} == {
         kind: [0, 1, 2] if kind == saved_on else [0, 0, 0] for kind in accelerators
@@ -170,7 +177,7 @@ def test_the_random_numbers_of_an_accelerator_go_on_where_it_is_of_the_same_kind
 
 def test_setup_seed_makes_cudnn_repeat_only_where_that_is_wanted(module: Module) -> None:
     for deterministic in (False, True):
-        module("seed").setup_seed(1, deterministic)
+        module("engine").setup_seed(1, deterministic)
         assert torch.backends.cudnn.deterministic is deterministic
         assert torch.backends.cudnn.benchmark is not deterministic
     torch.use_deterministic_algorithms(False)
@@ -182,24 +189,28 @@ def test_setup_seed_makes_cudnn_repeat_only_where_that_is_wanted(module: Module)
 def test_mydataset_reads_a_folder_of_classes(module: Module, opt: Any) -> None:
     data = module("data").MyDataset(data_folder=opt.data_dir + "/train", opt=opt)
 
-    image, label, number = data[13]
+    image, label = data[13]
     assert len(data) == 48
     assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 8, 8))
-    assert (int(label), int(number)) == (1, 13)
+    assert int(label) == 1
+    assert data.facts == {"classes": [f"class{number}" for number in range(4)], "image_size": 8}
 
 
 def test_every_process_has_its_own_share_and_each_epoch_its_own_order(module: Module, opt: Any) -> None:
-    sampler = module("data").ResumableSampler
-    assert issubclass(sampler, torch.utils.data.DistributedSampler)
-    data = module("data").MyDataset(opt.data_dir + "/train", opt)
+    sampler = module("engine").EpochBatchSampler
+    assert issubclass(sampler, torch.utils.data.Sampler)
+    images = module("data").MyDataset(opt.data_dir + "/train", opt)
+    cpu = torch.device("cpu")
 
     orders = []
     for epoch in (0, 1):
         shares = []
         for rank in (0, 1):
-            one = sampler(data, num_replicas=2, rank=rank, shuffle=True, seed=5)
-            one.set_epoch(epoch)
-            shares.append(list(one))
+            one = sampler(images, opt, module("engine").Process(rank, 2, cpu), train=True)
+            one.epoch = epoch
+            batches = list(one)
+            assert {of for of, _ in batches} == {epoch}
+            shares.append([number for _, numbers in batches for number in numbers.tolist()])
         assert sorted(shares[0] + shares[1]) == list(range(48))
         orders.append(shares)
     assert orders[0] != orders[1]
@@ -211,21 +222,23 @@ def test_the_last_small_batch_is_left_out_of_training_and_counted_in_validation(
     opt = replace(opt, batch_size=20, per_class=5)
 
     data = module("data").MyDataset(opt.data_dir + "/train", opt)
-    train = [len(labels) for _, labels, _ in module("data").train_loader(data, opt, process)]
-    val = [len(labels) for _, labels, _ in module("data").val_loader(replace(opt, batch_size=16), process)]
+    val_data = module("data").MyDataset(opt.data_dir + "/val", opt, data.facts)
+    train = [len(part.targets) for (part,) in module("data").train_loader(data, opt, process)]
+    val = [len(part.targets) for (part,) in module("data").val_loader(val_data, replace(opt, batch_size=16), process)]
 
-    assert train == [20, 20]  # 48 images, and 8 handfuls of 5 of a class
+    assert train == [20, 20]  # 48 images, and 8 groups of 5 of a class
     assert val == [16, 4]
 
 
 # NETWORK AND WEIGHTS
 
 
-def test_pretrained_weights_are_loaded_but_for_the_chosen_layers(module: Module, opt: Any, process: Any) -> None:
-    donor = module("model").build_model(replace(opt, classes=tuple("abcdefg")))  # a head of another size
+def test_pretrained_weights_are_loaded_but_for_the_chosen_layers(
+    module: Module, opt: Any, net: Any, process: Any
+) -> None:
+    donor = module("model").build_model(opt, {"classes": list("abcdefg"), "image_size": 8})  # a head of another size
     state = {f"module.{name}": value for name, value in donor.state_dict().items()}
     torch.save({"model": state}, opt.weights_file)
-    net = module("model").build_model(opt)
     head = net.classifier.weight.clone()
 
     report = module("pretrained").load_weights(net, opt, process)
@@ -235,26 +248,22 @@ def test_pretrained_weights_are_loaded_but_for_the_chosen_layers(module: Module,
     assert "random: classifier.weight, classifier.bias" in report
 
 
-def test_weights_that_do_not_match_are_never_passed_over(module: Module, opt: Any) -> None:
-    net = module("model").build_model(opt)
+def test_weights_that_do_not_match_are_never_passed_over(module: Module, net: nn.Module) -> None:
     state = net.state_dict()
     for wrong, what in (
         ({f"other.{name}": value for name, value in state.items()}, "are missing"),
         ({**state, "interaction.weight": torch.zeros(8, 8, 3, 3)}, "another shape"),
         ({name: value for name, value in state.items() if name != "interaction.bias"}, "interaction.bias"),
     ):
-        with pytest.raises(module("errors").RunError, match=what):
+        with pytest.raises(module("engine").RunError, match=what):
             module("pretrained").load_pretrained(net, wrong)
 
 
 # LAYER GROUPS AND OPTIMIZER
 
 
-def test_five_layer_groups_have_their_rates(module: Module, opt: Any) -> None:
-    net = module("model").build_model(opt)
-
-    optim_params = module("optim").param_groups(net, opt.lr, opt.groups, opt.weight_decay)
-    optimizer = module("optimizer").build_optimizer(optim_params, opt)
+def test_five_layer_groups_have_their_rates(module: Module, opt: Any, net: nn.Module) -> None:
+    optimizer = module("optim").build_optimizer(module("optim").optim_params(net, opt), opt)
 
     rates = {group["name"].split("/")[0]: group["lr"] for group in optimizer.param_groups}
     assert rates == {
@@ -270,17 +279,15 @@ def test_five_layer_groups_have_their_rates(module: Module, opt: Any) -> None:
     assert all(group["momentum"] == 0.9 and group["nesterov"] for group in optimizer.param_groups)
 
 
-def test_only_what_multiplies_is_decayed(module: Module, opt: Any) -> None:
-    net = module("model").build_model(opt)
-
-    for group in module("optim").param_groups(net, opt.lr, opt.groups, 5e-4):
+def test_only_what_multiplies_is_decayed(module: Module, opt: Any, net: nn.Module) -> None:
+    for group in module("optim").optim_params(net, replace(opt, weight_decay=5e-4)):
         matrices = all(parameter.ndim > 1 for parameter in group["params"])
         assert group["weight_decay"] == (5e-4 if matrices else 0)
 
 
-def test_a_step_moves_every_group_by_its_rate(module: Module, opt: Any) -> None:
-    net = module("model").build_model(opt)
-    optimizer = module("optimizer").build_optimizer(module("optim").param_groups(net, 1.0, opt.groups, 0.0), opt)
+def test_a_step_moves_every_group_by_its_rate(module: Module, opt: Any, net: nn.Module) -> None:
+    opt = replace(opt, lr=1.0, weight_decay=0.0)
+    optimizer = module("optim").build_optimizer(module("optim").optim_params(net, opt), opt)
     before = {name: value.clone() for name, value in net.named_parameters()}
     for parameter in net.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -296,7 +303,7 @@ def test_a_step_moves_every_group_by_its_rate(module: Module, opt: Any) -> None:
 def test_milestones_fall_once_an_epoch_and_not_once_a_batch(module: Module) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     opt = module("options").Options(epochs=70, milestones=(30, 50, 60), gamma=0.1)
-    schedule = module("scheduler").build_scheduler(optimizer, opt, 7)
+    schedule = module("optim").build_scheduler(optimizer, opt, 7)
 
     after_epochs = []
     for step in range(70 * 7):
@@ -319,15 +326,15 @@ def loss(module: Module, name: str) -> Callable[..., Tensor]:
 @pytest.fixture
 def batch() -> tuple[Tensor, Tensor, Tensor]:
     """Scores (8, 4), embeddings (8, 5) and labels of eight images, two of each class."""
-    dice = torch.Generator().manual_seed(3)
-    return torch.randn(8, 4, generator=dice), torch.randn(8, 5, generator=dice), torch.arange(8) % 4
+    noise = torch.Generator().manual_seed(3)
+    return torch.randn(8, 4, generator=noise), torch.randn(8, 5, generator=noise), torch.arange(8) % 4
 
 
 def test_cross_entropy_and_mse_are_torchs_own(module: Module, opt: Any, batch: tuple[Tensor, Tensor, Tensor]) -> None:
-    logits, embedding, labels = batch
+    logits, _, labels = batch
 
-    one = loss(module, "cross_entropy")(logits, embedding, labels, opt)
-    two = loss(module, "mse")(logits, embedding, labels, opt)
+    one = loss(module, "cross_entropy")(logits, labels, opt)
+    two = loss(module, "mse")(logits, labels, opt)
 
     torch.testing.assert_close(one, nn.CrossEntropyLoss()(logits, labels))
     torch.testing.assert_close(two, nn.MSELoss()(logits.softmax(1), torch.eye(4)[labels]))
@@ -336,10 +343,10 @@ def test_cross_entropy_and_mse_are_torchs_own(module: Module, opt: Any, batch: t
 def test_hinge_embedding_is_torchs_own_on_all_pairs(
     module: Module, opt: Any, batch: tuple[Tensor, Tensor, Tensor]
 ) -> None:
-    logits, embedding, labels = batch
+    _, embedding, labels = batch
     unit = F.normalize(embedding, dim=1)
 
-    value = loss(module, "hinge_embedding")(logits, embedding, labels, opt)
+    value = loss(module, "hinge_embedding")(embedding, labels, opt)
 
     kinds: dict[int, list[Tensor]] = {1: [], -1: []}
     for one in range(8):
@@ -351,8 +358,8 @@ def test_hinge_embedding_is_torchs_own_on_all_pairs(
 
 
 def test_triplet_loss_has_the_formula_of_its_paper(module: Module) -> None:
-    dice = torch.Generator().manual_seed(1)
-    a, p, n = (torch.randn(6, 4, generator=dice) for _ in range(3))
+    noise = torch.Generator().manual_seed(1)
+    a, p, n = (torch.randn(6, 4, generator=noise) for _ in range(3))
     t1, t2, beta = -1.0, 0.01, 0.002
 
     value = module("losses.triplet").TripletLoss(t1, t2, beta)(a, p, n)
@@ -419,7 +426,7 @@ def test_an_image_without_a_better_triplet_still_has_one(module: Module) -> None
 def test_a_batch_of_one_class_pushes_nothing_apart(module: Module, opt: Any) -> None:
     embedding = at(0, 40, 100, 190).requires_grad_()
 
-    loss = module("losses.triplet").triplet(embedding, embedding, torch.zeros(4).long(), replace(opt, beta=0.0))
+    loss = module("losses.triplet").triplet(embedding, torch.zeros(4).long(), replace(opt, beta=0.0))
     loss.backward()
 
     assert embedding.grad is not None
@@ -430,7 +437,7 @@ def test_the_criterion_is_the_weighted_sum(module: Module, opt: Any, batch: tupl
     logits, embedding, labels = batch
     opt = replace(opt, losses={"cross_entropy": 1.0, "mse": 2.0, "triplet": 0.5, "hinge_embedding": 0.25})
 
-    terms = module("losses").criterion(logits, embedding, labels, opt)
+    terms = module("losses").criterion((logits, embedding), labels, opt)
 
     torch.testing.assert_close(terms["loss"], sum(weight * terms[name] for name, weight in opt.losses.items()))
 

@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up(project: Rendered, work: Path, name: str, figure: 
 
 
 def poisoned(project: Project, work: Path, where: str, step: int, value: str, only_rank: int | None = None) -> None:
-    """One number of one step is none: the run must stop by itself, name steps and images, and go on from before."""
+    """One number of one step is none: the run must stop by itself, name steps and items, and go on from before."""
     spoil: Fault = (
         "poison",
         {"package": project.package, "where": where, "step": step, "value": float(value), "only_rank": only_rank},
@@ -114,7 +114,7 @@ def poisoned(project: Project, work: Path, where: str, step: int, value: str, on
     said = re.search(r"NaN or infinite in steps (\d+) to (\d+)", ended.said)
     assert said, ended.said
     assert int(said[1]) <= step <= int(said[2])
-    assert re.search(rf"the images of steps {said[1]} to {said[2]}: \[\d", ended.said)
+    assert re.search(rf"the items of steps {said[1]} to {said[2]}: \[\d", ended.said)
     assert all(saved < step for saved in steps(work))
 
 
@@ -165,10 +165,10 @@ def test_a_large_number_is_no_broken_one(project: Rendered, work: Path) -> None:
 
 def plainly(project: Project, work: Path, *flags: str, fault: Fault | None = None) -> subprocess.Popen[str]:
     """Training in a process without our server, whose end is that of an ordinary program."""
-    code = f"import {project.package}.train as train, sys; from tests.crash import faults\n"
+    code = f"import {project.package}.train as module, sys; from tests.crash import faults\n"
     if fault:
         code += f"faults.{fault[0]}(**{fault[1]!r})\n"
-    code += "sys.exit(train.main())"
+    code += "sys.exit(module.launch(module.Options, module.train, module.show_plan))"
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -248,11 +248,13 @@ def test_dead_workers_are_sentences(project: Rendered, work: Path, figure: Calla
     figure("B6 loader workers", f"killed at random, a sentence within 10 s ({hit} before the end)", 50, 50)
 
 
-def test_a_worker_that_raises_says_why(project: Rendered, work: Path) -> None:
+@pytest.mark.parametrize(("what", "why"), [("raise", "Input/output error"), ("sizes differ", "sizes differ")])
+def test_a_worker_that_raises_says_why(project: Rendered, work: Path, what: str, why: str) -> None:
     workers = project("workers")
-    raises: Fault = ("bad_worker", {"package": workers.package, "what": "raise", "number": 30})
+    raises: Fault = ("bad_worker", {"package": workers.package, "what": what, "number": 30})
 
     ended = workers.run(work, *EPOCHS, faults=[raises])
 
     assert ended.code != 0
-    assert "Input/output error" in ended.said
+    assert why in ended.said
+    assert "worker died" not in ended.said

@@ -19,19 +19,13 @@ pytest_plugins = ["tests.crash.fixtures"]
 KEPT = Path(__file__).parent / "checkpoints"  # made by tools/keep_checkpoint.py
 RUNS = sorted(path.parent for path in KEPT.glob("v*/*/made.json"))
 
-RULE = re.compile(r":\d\d (the .*) from here on, unlike in the version of the template that began this run")
+RULES = "an older version of the template began this run; from here on learning rates and averages are counted as"
 
 
-def new_rules(kept: Path, answers: dict[str, Any]) -> list[str]:
-    """What is told of averages and rates, which versions before 0.3.6 counted otherwise."""
+def older_rules(kept: Path) -> bool:
+    """Whether rates and averages were counted otherwise, as they were before 0.3.6."""
     state = json.loads((kept / "run" / "1" / "checkpoints" / "5" / "state.json").read_text())
-    if state.get("rules", 1) > 1:
-        return []
-    rates = {
-        "cosine": "the cosine begins where the warm-up ends, and the learning rate reaches --lr",
-        "multistep": "the learning rate reaches --lr before its first fall",  # which was at the end of the warm-up
-    }[answers.get("scheduler", "cosine")]
-    return ["the moving average warms up", rates] if answers.get("ema") else [rates]
+    return int(state.get("rules", 1)) == 1
 
 
 def title(kept: Path) -> str:
@@ -73,7 +67,9 @@ def goes_on(kept: Path, project: Callable[[dict[str, Any]], Project], work: Path
     assert ended.code == 0, ended.said
     assert "going on after step 5, 1 of 2 epochs done" in ended.said
     assert "is not used" not in ended.said
-    assert RULE.findall(ended.said) == new_rules(kept, made["answers"])
+    assert ended.said.count(RULES) == older_rules(kept)
+    noted = re.findall(r"^\S+ \S+ ((?:--)?\S+ was .*)$", ended.said, re.MULTILINE)
+    assert [note.split(" was ")[0] for note in noted if "close, not equal" not in note] == ["--data-dir"]
     assert "epoch 2/2" in ended.said
     assert "done:" in ended.said
     assert steps(work) == [5, 6]
@@ -114,3 +110,27 @@ def test_kept_checkpoints_are_as_they_were_made_and_small() -> None:
         checkpoint = kept / "run" / "1" / "checkpoints" / "5"
         assert verifies(checkpoint)
         assert sum(path.stat().st_size for path in kept.rglob("*") if path.is_file()) < 100_000
+
+
+@pytest.mark.parametrize(("flags", "run"), [((), 2), (("--ema-decay", "0.9"), 2), (("--ema-decay", "0.5"), 1)], ids=str)
+def test_what_was_typed_in_an_old_version_counts_by_its_name_of_today(
+    project: Callable[[dict[str, Any]], Project], work: Path, flags: tuple[str, ...], run: int
+) -> None:
+    """Without a number the same command goes on with its run, and another one begins a new run."""
+    kept = KEPT / "v0.3.6" / "vit"
+    made = json.loads((kept / "made.json").read_text())
+    shutil.copytree(kept / "run", work / "run")
+    record = work / "run" / "1" / "options.json"
+    now = project(made)
+    saved = json.loads(record.read_text())
+    saved["options"] |= {"ema": 0.5, "data_dir": str(now.images)}
+    saved["command"] += ["--ema", "0.5", "--data-dir", str(now.images)]
+    record.write_text(json.dumps(saved))
+
+    ended = now.run(work, *flags, "--run", "None")
+
+    assert ended.code == 0, ended.said
+    assert "from here on" not in ended.said
+    assert f"run {run}: batch size" in ended.said
+    assert ("going on after step 5," in ended.said) == (run == 1)
+    assert json.loads(record.read_text())["options"].get("ema_decay", 0.5) == 0.5

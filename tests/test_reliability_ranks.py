@@ -195,8 +195,8 @@ def launch(
     if fault:
         script = work / f"faulty_{project.package}.py"
         script.write_text(
-            f"import sys\nfrom tests.crash import faults\nfrom {project.package}.{module} import main\n\n"
-            f"faults.{fault[0]}(**{fault[1]!r})\nsys.exit(main())\n"
+            f"from runpy import run_module\nfrom tests.crash import faults\n\n"
+            f"faults.{fault[0]}(**{fault[1]!r})\nrun_module('{project.package}.{module}', run_name='__main__')\n"
         )
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(project.folder)])
         program = [str(script)]
@@ -451,13 +451,13 @@ def test_stopped_between_an_epoch_and_its_evaluation_it_goes_on(project: Rendere
 LEAVE = """
 import os, sys, torch
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from PACKAGE import distributed
-process = distributed.start(distributed.Options())
-net = distributed.prepare(torch.nn.Linear(2, 2), process)
-net(torch.ones(1, 2)).sum().backward()
-sys.setswitchinterval(100)
-distributed.tell("the end")
-distributed.shutdown()
+from PACKAGE.engine import Process
+from PACKAGE.options import Options
+with Process.start(Options()) as process:
+    net = process.prepare(torch.nn.Linear(2, 2), Options())
+    net(torch.ones(1, 2)).sum().backward()
+    sys.setswitchinterval(100)
+    process.broadcast("the end")
 """
 
 
@@ -488,8 +488,8 @@ def test_without_torchrun_it_is_one_process(project: Rendered, work: Path) -> No
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--batch-size", "15"], "a batch of 15 images does not divide among 2 processes; take --batch-size 14"),
-        (["--batch-size", "64"], "48 images do not fill a batch of 64; take a smaller --batch-size"),
+        (["--batch-size", "15"], "a batch of 15 items does not divide among 2 processes; take --batch-size 14"),
+        (["--batch-size", "64"], "48 items do not fill a batch of 64; take a smaller --batch-size"),
     ],
 )
 def test_sizes_that_do_not_go_together_are_a_sentence(
@@ -567,33 +567,33 @@ def mostly_gone(images: Path) -> None:
 
 
 UNLIKE: dict[str, tuple[dict[str, Any], Callable[[Path], object] | None, str]] = {
-    "rate": ({"lr": 0.5}, None, "--lr (rank 1)"),
-    "steps between looks": ({"log_every": 3}, None, "--log-every (rank 1)"),
-    "batches that do not divide": ({"batch_size": 15}, None, "--batch-size (rank 1)"),
-    "names": ({}, renamed, "the names of the classes (rank 1), the images to train on (rank 1)"),
+    "rate": ({"lr": 0.5}, None, "--lr"),
+    "steps between looks": ({"log_every": 3}, None, "--log-every"),
+    "batches that do not divide": ({"batch_size": 15}, None, "--batch-size"),
+    "names": ({}, renamed, "the data's classes, the training data"),
     "one image less": (
         {},
         lambda images: (images / "train" / "class1" / "3.png").unlink(),
-        "the images to train on (rank 1)",
+        "the training data",
     ),
     "most images gone": (
         {},
         mostly_gone,
-        "the images to train on (rank 1)",
+        "the training data",
     ),
     "another image": (
         {},
         lambda images: shutil.copy(images / "train" / "class1" / "3.png", images / "train" / "class0" / "3.png"),
-        "the images to train on (rank 1)",
+        "the training data",
     ),
     "one less to validate on": (
         {},
         lambda images: (images / "val" / "class1" / "3.png").unlink(),
-        "the images of val (rank 1)",
+        "the data to evaluate",
     ),
     "no images": ({}, lambda images: shutil.rmtree(images / "train"), "there is no folder"),
     "none to validate on": ({}, lambda images: shutil.rmtree(images / "val"), "there is no folder"),
-    "Python": ({}, None, "the version of Python (rank 1)"),
+    "Python": ({}, None, "the versions"),
 }
 
 

@@ -172,7 +172,7 @@ def incomplete(project: Project, work: Path) -> None:
         ended = project.run(here, "--epochs", "2")
 
         assert ended.code == 4, f"{change}: {ended.said}"
-        assert "checkpoint 3 does not fit the model" in ended.said
+        assert "checkpoints/3 does not fit the model" in ended.said
 
 
 def parts_add_up(project: Project, work: Path) -> None:
@@ -203,7 +203,7 @@ def frozen(project: Project, work: Path) -> None:
 
 def averaged(project: Project, work: Path) -> None:
     """The moving average after each step is what its formula says, statistics of batch norms included."""
-    flags = ["--epochs", "1", "--ema", "0.3", "--keep", "9"]
+    flags = ["--epochs", "1", "--ema-decay", "0.3", "--keep", "9"]
     for step in (1, 2):
         stop = ("signal_in", {"package": project.package, "where": "backward", "time_": 1, "number": signal.SIGTERM})
         assert project.run(work, *flags, faults=[stop]).code == 143
@@ -281,32 +281,57 @@ class Sabotage:
     edit: tuple[Change, ...] = ()
 
 
-RESUME, TRAIN, STATE = "PACKAGE/resume.py", "PACKAGE/train.py", "PACKAGE/state.py"
-CHECKPOINT, SEED, DATA = "PACKAGE/checkpoint.py", "PACKAGE/seed.py", "PACKAGE/data.py"
-STEP, WRITERS, EMA = "PACKAGE/step.py", "PACKAGE/writers.py", "PACKAGE/ema.py"
-RUN, OPTIM, EVALUATE = "PACKAGE/run.py", "PACKAGE/optim.py", "PACKAGE/evaluate.py"
+TRAIN, DATA, EVALUATE = (f"PACKAGE/{name}.py" for name in ("train", "data", "evaluate"))
+RUN, HISTORY, STATE, CHECKPOINT, SEED, EMA, LOADER, LOG, GROUPS, TENSORBOARD = (
+    f"PACKAGE/engine/{name}.py"
+    for name in ("run", "history", "state", "checkpoint", "seed", "ema", "loader", "log", "groups", "tensorboard")
+)
+PROCESS_GROUP = "PACKAGE/engine/process_group.py"
 
 
 def own_dice(imported: str, dice: str) -> tuple[Change, ...]:
     """Somebody's own augmentation, with generators that belong to nobody in particular."""
-    step = "                terms = train_step("
+    forward = "                    with process.autocast(opt):\n"
     return (
-        (TRAIN, step, f"                images = images * (1 + {dice} / 10)\n{step}"),
-        (TRAIN, "import signal\n", f"import signal\nimport {imported}\n"),
+        (TRAIN, forward, f"                    images = images * (1 + {dice} / 10)\n{forward}"),
+        (TRAIN, "import sys\n", f"import sys\nimport {imported}\n"),
     )
 
 
+LOOP = "        while progress.epoch < count and"
 # tried with every commit
 QUICK = [
-    Sabotage("no scheduler", resume, ((RESUME, "            scheduler.step()", "            pass"),), "rich"),
-    Sabotage("no generator of torch", resume, ((SEED, "torch.set_rng_state(", "("),), "rich"),
+    Sabotage("no scheduler", resume, ((RUN, "                scheduler.step()", "                pass"),), "rich"),
+    Sabotage("no generator of torch", resume, ((SEED, 'torch.set_rng_state(state["torch"].clone())', "pass"),), "rich"),
     Sabotage(
-        "no average", resume, ((RESUME, 'load_model_state(net, tensors["ema"])\n        ema.swap()', ""),), "rich"
+        "no average",
+        resume,
+        (
+            (
+                RUN,
+                'load_model_state(self._models[self._averaged], tensors.get("ema", tensors[self._averaged]))\n                self._ema.swap()',
+                "pass",
+            ),
+        ),
+        "rich",
     ),
-    Sabotage("no place in the epoch", resume, ((TRAIN, "epoch, progress.batch)", "epoch, 0)"),), "rich"),
-    Sabotage("rows are all cut off", resume, ((TRAIN, "rows.size if rows else 0", "0"),), "rich"),
-    Sabotage("no hashes", damaged, ((CHECKPOINT, '_sha256(path) != facts["sha256"]', "False"),)),
-    Sabotage("saved without a look", not_a_number, ((TRAIN, "nonlocal unsaved\n        look()", "nonlocal unsaved"),)),
+    Sabotage(
+        "no place in the epoch",
+        resume,
+        ((RUN, "sampler.start = epoch, self.progress.batch", "sampler.start = epoch, 0"),),
+        "rich",
+    ),
+    Sabotage("rows are all cut off", resume, ((RUN, "self._rows.size if self._rows else 0", "0"),), "rich"),
+    Sabotage(
+        "no hashes",
+        damaged,
+        ((CHECKPOINT, "_size_and_hash(file) != written", '_size_and_hash(file)["size"] != written["size"]'),),
+    ),
+    Sabotage(
+        "saved without a look",
+        not_a_number,
+        ((RUN, 'goes on without."""\n        self._check_finite()', 'goes on without."""'),),
+    ),
     Sabotage(
         "frozen batch norms move",
         frozen,
@@ -319,11 +344,11 @@ MORE = [
     Sabotage(
         "the scheduler is a step behind",
         resume,
-        ((RESUME, "            scheduler.step()", "            scheduler.step() if _ else None"),),
+        ((RUN, "                scheduler.step()", "                scheduler.step() if _ else None"),),
     ),
-    Sabotage("the average is the model", resume, ((RESUME, "\n        ema.swap()", ""),), "sampler"),
-    Sabotage("no model", resume, ((RESUME, 'load_model_state(net, tensors["model"])', ""),)),
-    Sabotage("no optimizer", resume, ((RESUME, "load_optimizer_state(net, optimizer, ", "("),)),
+    Sabotage("the average is the model", resume, ((RUN, "\n                self._ema.swap()", ""),), "sampler"),
+    Sabotage("no model", resume, ((RUN, "load_model_state(net, tensors[name])", "pass"),)),
+    Sabotage("no optimizer", resume, ((RUN, "load_optimizer_state(self._owner[name], optimizer, ", "("),)),
     Sabotage(
         "half an optimizer",
         resume,
@@ -346,7 +371,7 @@ MORE = [
     Sabotage(
         "half a generator of Python",
         resume,
-        ((SEED, "None if gauss != gauss else gauss", "None"),),
+        ((SEED, "None if gauss.isnan() else float(gauss)", "None"),),
         edit=own_dice("random", "random.gauss(0, 1)"),
     ),
     Sabotage(
@@ -358,28 +383,38 @@ MORE = [
     Sabotage(
         "a batch too far",
         resume,
-        ((TRAIN, "epoch, progress.batch)", "epoch, progress.batch + (progress.batch > 0))"),),
+        (
+            (
+                RUN,
+                "sampler.start = epoch, self.progress.batch",
+                "sampler.start = epoch, self.progress.batch + (self.progress.batch > 0)",
+            ),
+        ),
     ),
     Sabotage(
-        "an epoch too many", resume, ((TRAIN, "in range(progress.epoch,", "in range(max(0, progress.epoch - 1),"),)
+        "an epoch too many",
+        resume,
+        ((RUN, LOOP, f"        progress.epoch = max(0, progress.epoch - 1)\n{LOOP}"),),
     ),
     Sabotage(
         "an epoch too few",
         resume,
-        ((TRAIN, "in range(progress.epoch,", "in range(progress.epoch + (progress.epoch > 0),"),),
+        ((RUN, LOOP, f"        progress.epoch += progress.epoch > 0\n{LOOP}"),),
     ),
     Sabotage(
         "no losses since the last row",
         resume,
-        ((TRAIN, "in progress.window.items()", "in dict(progress.window and {}).items()"),),
+        ((RUN, "in self.progress.window.items()", "in dict(self.progress.window and {}).items()"),),
     ),
-    Sabotage("no count of them", resume, ((RESUME, '"stopped": 0', '"stopped": 0, "window_steps": 0'),)),
-    Sabotage("no best value", resume, ((RESUME, '"stopped": 0', '"stopped": 0, "best": None'),)),
+    Sabotage("no count of them", resume, ((RUN, '"stopped": 0', '"stopped": 0, "window_steps": 0'),)),
+    Sabotage("no best value", resume, ((RUN, '"stopped": 0', '"stopped": 0, "best": None'),)),
     Sabotage("all begins anew", resume, ((CHECKPOINT, "in reversed(steps(folder)):", "in steps(folder)[:0]:"),)),
     # the disk
-    Sabotage("rows are not cut off", crash_points, ((WRITERS, "self.file.truncate(self.size)", "pass"),)),
+    Sabotage("rows are not cut off", crash_points, ((LOG, "self.file.truncate(self.size)", "pass"),)),
     Sabotage(
-        "manifests are not signed", changed_manifest, ((CHECKPOINT, "if signature != _digest(manifest):", "if False:"),)
+        "manifests are not signed",
+        changed_manifest,
+        ((CHECKPOINT, 'if manifest.pop("sha256") != _digest(manifest):', 'if not manifest.pop("sha256"):'),),
     ),
     Sabotage(
         "steps are sorted as text",
@@ -402,13 +437,17 @@ MORE = [
         crash_points,
         (
             (
-                RESUME,
-                "checkpoint.save(run.checkpoints,",
-                "checkpoint.purge(run.checkpoints, {progress.best_step})\n            checkpoint.save(run.checkpoints,",
+                RUN,
+                "checkpoint.save(folder,",
+                "checkpoint.purge(folder, {progress.best_step})\n                checkpoint.save(folder,",
             ),
         ),
     ),
-    Sabotage("the best is purged", best_is_kept, ((RESUME, "{*newest, progress.best_step}", "{*newest}"),)),
+    Sabotage(
+        "the best is purged",
+        best_is_kept,
+        ((RUN, "{*past[-max(2, self.opt.keep) :], progress.best_step}", "{*past[-max(2, self.opt.keep) :]}"),),
+    ),
     Sabotage(
         "written in place",
         crash_points,
@@ -428,32 +467,33 @@ MORE = [
         ((CHECKPOINT, "file.flush()\n        os.fsync(file.fileno())", "file.flush()"),),
     ),
     Sabotage("names are not made safe", power_cut, ((CHECKPOINT, "os.fsync(descriptor)", "pass"),)),
-    Sabotage("rows are not made safe", power_cut, ((WRITERS, "os.fsync(self.file.fileno())", "pass"),)),
+    Sabotage("rows are not made safe", power_cut, ((LOG, "os.fsync(self.file.fileno())", "pass"),)),
     Sabotage("checkpoints may bring code", hostile, ((CHECKPOINT, "weights_only=True", "weights_only=False"),)),
     Sabotage(
         "tensors may be missing", incomplete, ((STATE, "load_state_dict(state)", "load_state_dict(state, False)"),)
     ),
-    Sabotage("no lock", two_processes, ((RUN, "lock.acquire(blocking=False)", "pass"),), "workers"),
+    Sabotage("no lock", two_processes, ((HISTORY, "lock.acquire(blocking=False)", "pass"),), "workers"),
     # signals
     Sabotage(
         "workers hear signals",
         signal_from_outside,
-        ((DATA, "signal.signal(number, signal.SIG_IGN)", "pass"), (DATA, "    with held_back():", "    if True:")),
+        (
+            (LOADER, "signal.signal(number, signal.SIG_IGN)", "pass"),
+            (LOADER, "    with signals_blocked():", "    if True:"),
+        ),
         "workers",
     ),
-    Sabotage("left without saving", resume, ((TRAIN, "signal.SIGTERM)\n            save()", "signal.SIGTERM)"),)),
+    Sabotage("left without saving", resume, ((RUN, "signal.SIGTERM)\n        self._save()", "signal.SIGTERM)"),)),
     # how it learns
-    Sabotage(
-        "parts count alike", parts_add_up, ((STEP, "len(some_labels) / len(labels)", "1 / opt.accumulate"),), "parts"
-    ),
+    Sabotage("parts count alike", parts_add_up, ((LOADER, "len(part) / len(numbers)", "1 / self.parts"),), "parts"),
     Sabotage(
         "the last part is left out",
         parts_add_up,
         (
             (
-                STEP,
-                "zip(images.chunk(opt.accumulate), labels.chunk(opt.accumulate), strict=True)",
-                "list(zip(images.chunk(opt.accumulate), labels.chunk(opt.accumulate)))[: max(1, opt.accumulate - 1)]",
+                RUN,
+                "for number, part in enumerate(batch, start=1):",
+                "for number, part in enumerate(batch[: max(1, len(batch) - 1)], start=1):",
             ),
         ),
         "parts",
@@ -461,10 +501,15 @@ MORE = [
     Sabotage(
         "frozen layers lose their mode, by a test of the project",
         shipped("test_groups.py::test_a_frozen_group_stays_as_it_is"),
-        ((OPTIM, "module.eval()", "pass"),),
+        ((GROUPS, "module.eval()", "pass"),),
         "groups",
     ),
-    Sabotage("the average is not taken", averaged, ((TRAIN, "ema.update(progress.step)", "pass"),), "sampler"),
+    Sabotage(
+        "the average is not taken",
+        averaged,
+        ((RUN, "self._ema.update(progress.step - progress.ema_step)", "pass"),),
+        "sampler",
+    ),
     Sabotage(
         "the average does not warm up",
         averaged,
@@ -474,7 +519,7 @@ MORE = [
     Sabotage(
         "the average warms up again at each start",
         averaged,
-        ((TRAIN, "ema.update(progress.step)", "ema.update(len(seen))"),),
+        ((RUN, "update(progress.step - progress.ema_step)", "update(len(self._numbers) // self.opt.accumulate)"),),
         "sampler",
     ),
     Sabotage(
@@ -488,11 +533,7 @@ MORE = [
         rates_by_hand,
         (
             (TRAIN, "                scheduler.step()\n", ""),
-            (
-                TRAIN,
-                "            progress.epoch, progress.batch =",
-                "            scheduler.step()\n            progress.epoch, progress.batch =",
-            ),
+            (TRAIN, "            with run.evaluation", "            scheduler.step()\n            with run.evaluation"),
         ),
     ),
     Sabotage(
@@ -502,8 +543,8 @@ MORE = [
             (TRAIN, "                scheduler.step()\n", ""),
             (
                 TRAIN,
-                "                terms = train_step(",
-                "                scheduler.step()\n                terms = train_step(",
+                "                optimizer.zero_grad()",
+                "                scheduler.step()\n                optimizer.zero_grad()",
             ),
         ),
     ),
@@ -511,79 +552,104 @@ MORE = [
     Sabotage(
         "curves show twice what was written twice",
         logged_once,
-        (("PACKAGE/tensorboard_writer.py", "purge_step=self.step + 1", "purge_step=None"),),
+        ((TENSORBOARD, "purge_step=self.step + 1", "purge_step=None"),),
         "rich",
     ),
-    Sabotage("all epochs are alike", every_epoch_is_new, ((DATA, "sampler.set_epoch(epoch)", "pass"),)),
+    Sabotage(
+        "all epochs are alike", every_epoch_is_new, ((RUN, "sampler.epoch, sampler.start = epoch,", "sampler.start ="),)
+    ),
     Sabotage(
         "all epochs are alike, by a test of the project",
         shipped("test_data.py::test_each_epoch_has_its_own_order_and_always_the_same"),
-        ((DATA, "sampler.set_epoch(epoch)", "pass"),),
+        ((LOADER, "manual_seed(self.seed + self.epoch)", "manual_seed(self.seed)"),),
     ),
     Sabotage(
-        "chance of the global generator", resume, ((DATA, "generator=generator(opt.seed, 2, epoch)", "generator=None"),)
+        "chance of the global generator",
+        resume,
+        ((RUN, "generator=generator(self.opt.seed, 2, epoch)", "generator=None"),),
     ),
     Sabotage(
         "chance by the place in a batch",
         same_losses,
-        ((TRAIN, "dice.index_select(0, numbers)", "dice[: len(numbers)]"),),
+        ((LOADER, "(count).index_select(0, self.numbers)", "(count)[: len(self.numbers)]"),),
         "ddp_plain",
     ),
     Sabotage(
         "a loader without a generator",
         signal_to_group,
-        ((DATA, "generator=generator(opt.seed, 1)", "generator=None"),),
+        ((LOADER, '"generator": generator(opt.seed, 1)', '"generator": None'),),
         "workers",
     ),
     Sabotage(
         "items draw by their place in a batch",
         same_losses,
-        ((DATA, "int(self.epoch), number)\n", "int(self.epoch), len(items))\n"),),
+        (
+            (
+                LOADER,
+                "[self._item(epoch, number) for number in part.tolist()]",
+                "[self._item(epoch, number, place) for place, number in enumerate(part.tolist())]",
+            ),
+            (
+                LOADER,
+                "def _item(self, epoch: int, number: int)",
+                "def _item(self, epoch: int, number: int, place: int)",
+            ),
+            (LOADER, "self._seed(epoch, number)", "self._seed(epoch, place)"),
+        ),
         "ddp_plain",
         edit=(
             (
                 DATA,
-                "size)\n        return",
-                "size)\n        image = transforms.RandomHorizontalFlip()(image)\n        return",
+                '["image_size"])\n        return',
+                '["image_size"])\n        image = image.flip(2) if torch.rand(()) < 0.5 else image\n        return',
             ),
         ),
     ),
     # several processes
-    Sabotage("saved by process 1", resume, ((RESUME, "if process.rank == 0:", "if process.rank == 1:"),), "ddp"),
-    Sabotage("all draw the same", each_draws_its_own, ((TRAIN, "opt.seed + process.rank,", "opt.seed,"),), "ddp"),
-    Sabotage("all go on with what process 0 drew", resume, ((RESUME, "rows[process.rank] for", "rows[0] for"),), "ddp"),
     Sabotage(
-        "all go on with the losses of process 0", resume, ((TRAIN, "sums[process.rank] if", "sums[0] if"),), "ddp"
+        "saved by process 1",
+        resume,
+        (
+            (
+                RUN,
+                'problem = ""\n        if self.process.rank == 0:',
+                'problem = ""\n        if self.process.rank == 1:',
+            ),
+        ),
+        "ddp",
     ),
+    Sabotage("all draw the same", each_draws_its_own, ((PROCESS_GROUP, "opt.seed + self.rank,", "opt.seed,"),), "ddp"),
+    Sabotage("all go on with what process 0 drew", resume, ((RUN, "rows[rank] for", "rows[0] for"),), "ddp"),
+    Sabotage("all go on with the losses of process 0", resume, ((RUN, "sums[rank] if", "sums[0] if"),), "ddp"),
     Sabotage(
         "every process takes all images",
         same_batches,
-        (
-            (
-                DATA,
-                "num_replicas=process.world, rank=process.rank, shuffle=True",
-                "num_replicas=process.world, rank=0, shuffle=True",
-            ),
-        ),
+        ((LOADER, "[rank::world].flatten()", "[0::world].flatten()"),),
         "ddp_plain",
     ),
     Sabotage(
         "each process measures with statistics of its own",
         ranks.measured_alike,
-        ((EVALUATE, "    distributed.same_buffers(net)\n", ""),),
+        ((PROCESS_GROUP, "        self.same_buffers(net)\n", ""),),
         "ddp_cnn",
     ),
     Sabotage(
         "measured in 32 bits",
         ranks.measured_alike,
-        ((EVALUATE, "    distributed.shard(net, process)", "    net.to(process.device)"),),
+        (
+            (
+                EVALUATE,
+                "evaluate(process.to_device(net, opt), ",
+                "evaluate(net.to(process.device), ",
+            ),
+        ),
         "fsdp_bf16",
     ),
     # settings
     Sabotage(
         "a changed setting is not told, by a test of the project",
         shipped("test_train.py::test_a_finished_run_stays_as_it_is_and_a_changed_setting_is_told"),
-        ((RUN, 'told.append(f"{flag} was', 'print(f"{flag} was'),),
+        ((HISTORY, 'notes += [f"{name} was {old} and is {value}', 'told = [f"{name} was {old} and is {value}'),),
     ),
 ]
 

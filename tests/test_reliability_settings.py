@@ -185,7 +185,10 @@ SINGLE = [
     grouped("losses", {"cross_entropy": 1.0}, "cross_entropy", 0.5, times("train/loss", 0.5)),
     refused("single", "seed", 2022, 7),
     refused("single", "batch-size", 16, 8),
-    refused("single", "image-size", 8, 16),
+    Trial(
+        ("--image-size", "16"),
+        "refused: run 1 has --image-size 0 and cannot go on with 16; take --new-run",
+    ),
     refused("single", "width", 32, 16),
     refused("single", "deterministic", True, False),
     Trial(("--log-every", "3"), "", has_rows(6, 9, 12)),
@@ -217,7 +220,7 @@ OTHERS = [
     warned("rich", "dropout", 0.1, 0.5),
     warned("rich", "clip", 1.0, 0.001),
     warned("rich", "accumulate", 2, 3),
-    warned("rich", "ema", 0.998, 0.5, only_the_average),
+    warned("rich", "ema-decay", 0.998, 0.5, only_the_average),
     warned("sampler", "t1", -1.0, -2.0),
     warned("sampler", "beta", 0.002, 0.5),
     refused("sampler", "per-class", 4, 2),
@@ -339,19 +342,21 @@ def test_other_images_of_the_same_classes_are_taken_and_other_classes_are_not(st
     assert f"--data-dir was {single.images} and is {more} from here on" in taken.said
     assert takes_new_images(work / "more images", work)
     assert not_taken.code == 2
-    assert "and cannot go on with ('class0', 'class1', 'class2'); take --new-run" in not_taken.said
+    assert "and cannot go on with ['class0', 'class1', 'class2']; take --new-run" in not_taken.said
     assert content(work / "fewer classes") == before
 
 
 @pytest.mark.parametrize("name", ["single", "one_cycle"])
 def test_a_run_that_has_all_the_epochs_asked_for_is_finished(stopped: Stopped, work: Path, name: str) -> None:
     trained = stopped.copy(work, name)
+    before = content(work)
 
     ended = trained.run(work, *EPOCHS, "--epochs", "1")
 
     assert ended.code == 0, ended.said
-    assert "--epochs was 4 and is 1 from here on" in ended.said
     assert "run 1 is finished; for more, raise --epochs" in ended.said
+    assert "from here on" not in ended.said  # nothing is done with what changed
+    assert content(work) == before
 
 
 @pytest.mark.parametrize("name", ["single", "one_cycle"])
@@ -377,10 +382,24 @@ def test_a_setting_that_is_changed_back_is_told(stopped: Stopped, work: Path) ->
     stop = ("signal_in", {"package": single.package, "where": "forward", "time_": 2, "number": signal.SIGTERM})
     assert single.run(work, *EPOCHS, "--lr", "0.001", faults=[stop]).code == 143
 
-    ended = single.run(work, *EPOCHS)
+    ended = single.run(work, *EPOCHS, "--lr", "0.002")
 
     assert ended.code == 0, ended.said
     assert "--lr was 0.001 and is 0.002 from here on" in ended.said
+    assert rows(work)[12]["lr/all"] == rows(stopped.plain("single", ()))[12]["lr/all"]
+
+
+def test_a_setting_that_is_not_typed_again_stays_as_it_was(stopped: Stopped, work: Path) -> None:
+    single = stopped.copy(work)
+    stop = ("signal_in", {"package": single.package, "where": "forward", "time_": 2, "number": signal.SIGTERM})
+    assert single.run(work, *EPOCHS, "--lr", "0.001", faults=[stop]).code == 143
+
+    ended = single.run(work, *EPOCHS)
+
+    assert ended.code == 0, ended.said
+    assert "from here on" not in ended.said
+    assert rows(work)[12]["lr/all"] == pytest.approx(0.5 * rows(stopped.plain("single", ()))[12]["lr/all"])
+    assert json.loads((work / "run" / "1" / "options.json").read_text())["options"]["lr"] == 0.001
 
 
 def test_a_run_that_has_no_checkpoint_yet_takes_all_settings_and_keeps_them(project: Rendered, work: Path) -> None:
@@ -392,8 +411,8 @@ def test_a_run_that_has_no_checkpoint_yet_takes_all_settings_and_keeps_them(proj
     other = ["--seed", "7", "--width", "16"]
 
     began = single.run(work, *EPOCHS, *other, faults=[stop])
-    refused = single.run(work, *EPOCHS)
-    ended = single.run(work, *EPOCHS, *other)
+    refused = single.run(work, *EPOCHS, "--seed", "2022")
+    ended = single.run(work, *EPOCHS)
     measured = single.run(work, str(work / "run" / "1"), module="evaluate")
 
     assert began.code == 143, began.said
@@ -411,7 +430,7 @@ def test_a_number_and_a_new_run_do_not_go_together(stopped: Stopped, work: Path)
     ended = single.run(work, *EPOCHS, "--new-run")
 
     assert ended.code == 2, ended.said
-    assert "--new-run takes the next number, so it does not go with --run" in ended.said
+    assert "--run is the number of one run; leave out --new-run and --seeds" in ended.said
     assert content(work) == before
 
 
@@ -502,20 +521,20 @@ def test_parts_that_have_nothing_to_compare_are_refused(project: Rendered, work:
     ended = project("sampler").run(work, "--epochs", "1", "--accumulate", str(parts))  # 16 images, four of a class
 
     assert ended.code == code, ended.said
-    assert ("does not give each two classes or more with 4 images of each; take --batch-size" in ended.said) == (
-        code > 0
-    )
+    assert (
+        "has parts that do not hold two classes or more with 4 images of each; take --batch-size" in ended.said
+    ) == (code > 0)
     assert bool(list((work / "run").glob("*/options.json"))) == (code == 0)
 
 
 @pytest.mark.parametrize(
     ("flag", "value", "wanted"),
     [
-        ("heads", "3", "heads divide the dimensions"),
-        ("heads", "0", "heads divide the dimensions"),
-        ("patch-size", "99", "a patch is at most an image"),
+        ("heads", "3", "divisible by --heads 3"),
+        ("heads", "0", "--heads must be above 0, and is 0"),
+        ("patch-size", "99", "must be at most the image size"),
         ("dropout", "2", "--dropout must be at least 0 and below 1, and is 2.0"),
-        ("ema", "1", "--ema must be at least 0 and below 1, and is 1.0"),
+        ("ema-decay", "1", "--ema-decay must be at least 0 and below 1, and is 1.0"),
         ("agree-every", "0", "--agree-every must be above 0, and is 0"),
     ],
 )
@@ -539,7 +558,7 @@ def weighted(*losses: str) -> list[dict[str, Any]]:
 
 # The projects that have, together, all settings there are.
 VARIANTS: list[dict[str, Any]] = [
-    {"ema": True, "clip": 1.0, "accumulate": 2, "distributed": "ddp"},
+    {"ema": True, "clip": 1.0, "accumulate": 2, "distributed": "ddp", "precision": "bf16"},
     {"model": "vit", "optimizer": "sgd", "scheduler": "step", "losses": weighted("hinge_embedding", "cross_entropy")},
     {"task": "metric_learning", "losses": weighted("triplet"), "scheduler": "multistep", "distributed": "fsdp"},
     {"model": "resnet18", "weights": "file", "weights_file": "weights.pt", "scheduler": "constant"},
@@ -547,56 +566,49 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 # What happens to a setting that changed, as the README of a project has it in its table.
 TAKEN = {"num_workers", "log_every", "save_every", "keep", "loader_timeout", "timeout", "agree_every"}
-TAKEN |= {"cache_mb", "run", "new_run", "run_dir", "seeds", "plan"}  # not of the run, or without effect on it
-TOLD = {"lr", "groups", "losses", "epochs", "data_dir", "compile"}
+TAKEN |= {"cache_mb", "run", "new_run", "run_dir", "seeds", "plan", "given"}  # not of the run, or without effect on it
+TOLD = {"lr", "groups", "losses", "epochs", "patience", "eval_every", "data_dir", "compile", "precision"}
 TOLD |= {"warmup", "milestones", "gamma", "step_size"}  # the schedule
 TOLD |= {"shift", "rotate", "zoom", "flip"}  # augmentation
-TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema"}  # how a step is made
+TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made
 TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta"}  # how a loss is counted
 TOLD |= {"dropout"}
-REFUSED = {"seed", "batch_size", "image_size", "classes", "per_class", "deterministic"}
+REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}
 REFUSED |= {"width", "patch_size", "dim", "depth", "heads"}  # the size of the model
 REFUSED |= {"weights_file"}  # where it began
 
 
 def every_setting() -> set[str]:
     """The names of all settings that some project has, as the template has them."""
-    text = "".join(
-        path.read_text(encoding="utf-8")
-        for path in (ROOT / "template").rglob("*")
-        if path.suffix == ".options" or path.name == "options.py.jinja"
-    )
-    return set(re.findall(r"^    (\w+): ", text, re.MULTILINE))
+    template = ROOT / "template"
+    texts = [path.read_text(encoding="utf-8") for path in template.rglob("*.options")]
+    package = template / "project" / "{{ package_name }}"
+    texts.append((package / "options.py.jinja").read_text(encoding="utf-8"))
+    engine = (package / "engine" / "options.py").read_text(encoding="utf-8")
+    texts.append(engine.partition("class RunOptions")[2].partition("\n\n\n")[0])
+    return set(re.findall(r"^    (\w+): ", "\n".join(texts), re.MULTILINE))
 
 
 def test_every_setting_of_every_project_has_its_place(tmp_path: Path) -> None:
-    seen: set[str] = set()
-    free: set[str] = set()
-    not_taken: set[str] = set()
+    places: dict[str, set[str]] = {}
     for number, answers in enumerate(VARIANTS):
         folder = tmp_path / f"settings_{number}"
         render({"project_name": folder.name, **answers}, folder)
         with importable(folder) as module:
-            run = module("run")
-            names = {each.name for each in fields(module("options").Options)}
-        assert not run.FREE & run.REFUSED
-        assert names & TAKEN == names & run.FREE
-        assert names & REFUSED == names & run.REFUSED
-        seen |= names
-        free |= run.FREE
-        not_taken |= run.REFUSED
+            options, change = module("options").Options, module("engine.options").change
+            for each in fields(options):
+                places.setdefault(each.name, set()).add(change(options, each.name))
 
-    assert seen == every_setting() == TAKEN | TOLD | REFUSED
-    assert not TAKEN & TOLD
-    assert free <= seen
-    assert not_taken <= seen
+    assert set(places) == every_setting() == TAKEN | TOLD | REFUSED
+    for names, place in ((TAKEN, "free"), (TOLD, "told"), (REFUSED, "refused")):
+        assert {name for name in places if places[name] == {place}} == names
 
 
 def test_the_readme_of_a_project_says_what_happens_to_each_setting(tmp_path: Path) -> None:
     render({"project_name": "readme"}, tmp_path / "readme")
     readme = (tmp_path / "readme" / "README.md").read_text()
 
-    table = readme.partition("| a setting that changed since |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = readme.partition("| a setting that differs |")[2].partition("\n\n")[0].splitlines()[2:]
     assert len(table) == 4
     for line, names in zip(table, (TAKEN, TOLD, REFUSED, set()), strict=True):
         flags = {flag.replace("-", "_") for flag in re.findall(r"`--([\w-]+)`", line)}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,15 +32,40 @@ def labels_of(counts: list[int]) -> Tensor:
     return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
 
 
+@dataclass
+class Images:
+    """As much of a data set as an order is made from."""
+
+    labels: Tensor
+    deal: Callable[[Tensor, Any, int, int], Tensor]
+    opt: Any
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def order(self, epoch: int, world: int) -> Tensor:
+        return self.deal(self.labels, self.opt, epoch, world)
+
+
 def sampler(module: Module, labels: Tensor, batch: int, few: int, parts: int = 1, rank: int = 0, world: int = 1) -> Any:
-    opt = replace(module("options").Options(), batch_size=batch, per_class=few)
-    process = module("distributed").Process(rank, world, torch.device("cpu"))
-    return module("sampler").SeveralPerClass(labels, opt, process, parts)
+    opt = replace(module("options").Options(), batch_size=batch, per_class=few, accumulate=parts)
+    process = module("engine.processes").Process(rank, world, torch.device("cpu"))
+    images = Images(labels, module("sampler").several_per_class, opt)
+    return module("engine.loader").EpochBatchSampler(images, opt, process, train=True)
+
+
+def batches(one: Any, epoch: int) -> Tensor:
+    """What a process sees of each batch of an epoch."""
+    one.epoch, one.start = epoch, 0
+    found = [numbers.tolist() for _, numbers in one]
+    assert len(found) == len(one)
+    assert {len(numbers) for numbers in found} == {one.size}
+    return torch.tensor(found)
 
 
 def as_before(module: Module, labels: Tensor, opt: Any, epoch: int, rank: int = 0, world: int = 1) -> list[int]:
     """The order of version 0.3.5."""
-    dice = module("seed").generator(opt.seed, 3, epoch)
+    dice = module("engine.seed").generator(opt.seed, 3, epoch)
     shuffled = torch.randperm(len(labels), generator=dice)
     by_class = torch.split(shuffled[labels[shuffled].argsort(stable=True)], labels.bincount().tolist())
     dealt = torch.cat(
@@ -62,11 +86,10 @@ def test_where_every_class_has_enough_the_order_is_what_it_was(
         now, before = [], []  # what each process sees of each batch
         for rank in range(world):
             one = sampler(module, labels, batch, 4, rank=rank, world=world)
-            one.set_epoch(epoch)
-            order = as_before(module, labels, one.opt, epoch, rank, world)
-            assert len(one) // (batch // world) == len(order) // (batch // world)
-            now.append(torch.tensor(list(one)).view(-1, batch // world))
-            before.append(torch.tensor(order)[: len(one)].view(-1, batch // world))
+            order = as_before(module, labels, one.dataset.opt, epoch, rank, world)
+            assert len(one) == len(order) // (batch // world)
+            now.append(batches(one, epoch))
+            before.append(torch.tensor(order)[: len(one) * one.size].view(-1, one.size))
         both = torch.stack(before, dim=1)
         if any(labels[old[:, :, ::4]].flatten().bincount().max() > batch // 4 - world for old in both.unsqueeze(1)):
             continue  # in some batch one class has so many that the epoch is dealt anew
@@ -85,13 +108,10 @@ def parts_of(
     found = []
     for rank in range(world):
         one = sampler(module, labels, batch, few, parts, rank, world)
-        one.set_epoch(epoch)
-        order = list(one)
-        assert len(order) == len(one)
-        assert len(order) % (batch // world) == 0
-        one.start = batch // world
-        assert list(one) == order[batch // world :]
-        found += torch.tensor(order).view(-1, batch // world // parts).tolist()
+        order = batches(one, epoch)
+        one.start = 1
+        assert [numbers.tolist() for _, numbers in one] == order[1:].tolist()
+        found += order.view(-1, batch // world // parts).tolist()
     return found
 
 
@@ -106,7 +126,7 @@ def test_each_part_has_two_classes_and_no_class_is_left_out(module: Module) -> N
         labels = labels_of(counts)
         try:
             sampler(module, labels, batch, few, parts, 0, world)
-        except module("errors").RunError:
+        except module("engine.errors").RunError:
             continue
         tried += 1
         seen: Counter[int] = Counter()
@@ -124,35 +144,57 @@ def test_each_part_has_two_classes_and_no_class_is_left_out(module: Module) -> N
 
 
 def test_small_classes_come_with_all_they_have(module: Module) -> None:
-    counts = [14, 15, 13, 3, 2, 2, 1, 3, 1]  # what is left over of the large ones fills the handfuls
+    counts = [14, 15, 13, 3, 2, 2, 1, 3, 1]  # what is left over of the large ones fills the last group
     labels = labels_of(counts)
+    sizes = set()
     for epoch in range(20):
-        for part in parts_of(module, labels, 16, 4, 2, 1, epoch):
-            for label, count in Counter(labels[part].tolist()).items():
-                assert count >= min(4, counts[label]) or counts[label] > 4
+        parts = parts_of(module, labels, 8, 4, 1, 1, epoch)
+        seen = Counter(labels[torch.tensor(parts).flatten()].tolist())
+        waiting = len(labels) - sum(seen.values())
+        assert waiting < 8 + 3 + 4  # what fills no batch, no group, and those that were dealt anew
+        sizes.add(sum(seen[label] == counts[label] for label in range(3, 9)))
+    assert max(sizes) == 6
 
 
-def test_classes_of_two_or_three_are_dealt_as_pairs_and_threes(module: Module) -> None:
-    labels = labels_of([3] * 20 + [2] * 20)
-    whole = total = 0
+@pytest.mark.parametrize(
+    "counts", [[40, 40, 3, 3, 3, 3, 3, 2, 1], [16, 9, 2, 2, 2, 3, 3], [60, 60, *[3] * 20], [80, *[2, 3] * 10, 1, 1]]
+)
+@pytest.mark.parametrize("few", [4, 5])
+def test_a_small_class_is_whole_in_one_group(module: Module, counts: list[int], few: int) -> None:
+    labels = labels_of(counts)
+    opt = sampler(module, labels, 4 * few, few).dataset.opt
+    sizes = set()
     for epoch in range(10):
-        for part in parts_of(module, labels, 16, 4, 2, 1, epoch):
-            found = Counter(labels[part].tolist())
-            whole += sum(found[label] == (3 if label < 20 else 2) for label in found)
-            total += len(found)
-    assert whole / total > 0.6  # of some the images fill up the handfuls of others
+        groups = module("sampler").several_per_class(labels, opt, epoch, 1)
+        sizes.add(len(groups))
+        assert len(groups.unique()) == groups.numel(), "an image came twice in an epoch"
+        for label, count in enumerate(counts):
+            if count < few:
+                assert (labels[groups] == label).sum(dim=1).max() in (0, count), "a class was cut"
+                assert (labels[groups] == label).any(dim=1).sum() <= 1, "a class was cut"
+    assert len(sizes) == 1
 
 
-def test_a_batch_has_the_same_images_for_any_number_of_processes(module: Module) -> None:
-    labels = labels_of([12, 3, 13, 1, 2, 12, 9, 15])
+@pytest.mark.parametrize("counts", [[44, 3, 80], [200, 1, 8], [40, 25, 44, 5, 1]])
+def test_a_single_small_class_comes_too(module: Module, counts: list[int]) -> None:
+    """Where too little is left over of the large classes, a group of the largest one fills its group."""
+    labels = labels_of(counts)
+    small = [label for label, count in enumerate(counts) if count < 4]
+    for epoch in range(10):
+        groups = module("sampler").several_per_class(labels, sampler(module, labels, 8, 4).dataset.opt, epoch, 1)
+        together = [group for group in labels[groups].tolist() if small[0] in group]
+        assert sum(group.count(small[0]) for group in together) in (0, counts[small[0]])
+    found = [labels[torch.tensor(parts_of(module, labels, 8, 4, 1, 1, epoch))].tolist() for epoch in range(25)]
+    assert any(small[0] in part for parts in found for part in parts)
+
+
+@pytest.mark.parametrize("counts", [[20] * 8, [12, 9, 13, 8, 30, 12, 9, 15], [12, 3, 13, 1, 2, 12, 9, 15]])
+def test_a_batch_has_the_same_images_for_any_number_of_processes(module: Module, counts: list[int]) -> None:
+    labels = labels_of(counts)
     for epoch in range(5):
         seen = []
-        for world in (1, 2):
-            shares = []
-            for rank in range(world):
-                one = sampler(module, labels, 32, 4, 1, rank, world)
-                one.set_epoch(epoch)
-                shares.append(torch.tensor(list(one)).view(-1, 32 // world))
+        for world in (1, 2, 4):
+            shares = [batches(sampler(module, labels, 32, 4, 1, rank, world), epoch) for rank in range(world)]
             seen.append(torch.cat(shares, dim=1).sort(dim=1).values)
         assert all(torch.equal(seen[0], other) for other in seen[1:])
 
@@ -163,61 +205,55 @@ def test_where_one_class_has_most_images_the_rest_of_them_waits(module: Module) 
 
     found = [parts_of(module, labels, 16, 4, 2, 1, epoch) for epoch in range(5)]
 
-    assert len(one) == 3 * 16  # 6 handfuls of others, in each half of a batch one
+    assert len(one) == 3  # 6 groups of others, in each half of a batch one
     assert all(len({*labels[part].tolist()}) == 2 for epoch in found for part in epoch)
     assert len({number for epoch in found for part in epoch for number in part if number < 400}) > 60
 
 
+@pytest.mark.parametrize("counts", [[68, 176], [1, 87, 1, 113], [3, 166, 3, 9, 3, 8, 8, 69, 9, 3, 9]])
+def test_where_all_are_dealt_anew_no_class_is_cut_off_or_alone(module: Module, counts: list[int]) -> None:
+    labels = labels_of(counts)
+    seen: set[int] = set()
+    for epoch in range(15):
+        for part in parts_of(module, labels, 32, 4, 2, 2, epoch):
+            assert len({*labels[part].tolist()}) > 1
+            seen.update(labels[part].tolist())
+    assert seen == set(range(len(counts)))
+
+
 @pytest.mark.parametrize(
-    ("batch", "few", "parts", "world", "ways"),
-    [
-        (16, 4, 4, 1, ["--batch-size 32", "--per-class 2", "--accumulate 2"]),
-        (16, 4, 3, 1, ["--batch-size 24", "--accumulate 2"]),
-        (16, 4, 1, 4, ["--batch-size 32", "--per-class 2"]),
-        (64, 5, 1, 1, ["--batch-size 65", "--per-class 4"]),
-        (64, 4, 3, 2, ["--batch-size 72", "--accumulate 2"]),
-        (6, 4, 1, 1, ["--batch-size 8", "--per-class 3"]),
-    ],
+    ("batch", "few", "parts", "world", "fitting"),
+    [(16, 4, 4, 1, 32), (16, 4, 3, 1, 24), (16, 4, 1, 4, 32), (64, 5, 1, 1, 65), (64, 4, 3, 2, 72), (6, 4, 1, 1, 8)],
 )
 def test_sizes_that_leave_nothing_to_compare_are_refused_with_what_would_do(
-    module: Module, batch: int, few: int, parts: int, world: int, ways: list[str]
+    module: Module, batch: int, few: int, parts: int, world: int, fitting: int
 ) -> None:
     labels = labels_of([60] * 6)
-    with pytest.raises(module("errors").RunError) as error:
+    with pytest.raises(module("engine.errors").RunError) as error:
         sampler(module, labels, batch, few, parts, 0, world)
 
     assert error.value.code == 2
-    assert str(error.value).endswith(f"take {' or '.join(ways)}")
-    for way in ways:
-        flag, _, value = way.partition(" ")
-        sizes = {"--batch-size": batch, "--per-class": few, "--accumulate": parts} | {flag: int(value)}
-        sampler(module, labels, sizes["--batch-size"], sizes["--per-class"], sizes["--accumulate"], 0, world)
+    assert f"a batch of {batch} images, over {world} processes and --accumulate {parts}, has parts" in str(error.value)
+    assert f"take --batch-size {fitting}, or a smaller --per-class or --accumulate" in str(error.value)
+    sampler(module, labels, fitting, few, parts, 0, world)
+
+
+FULL = "do not fill a batch of 16; take a smaller --batch-size"
 
 
 @pytest.mark.parametrize(
-    ("counts", "few", "sentence"),
-    [
-        ([1] * 40, 4, "no class has two images"),
-        ([100], 4, "nearly all images are of one class"),
-        ([100, 2], 4, "nearly all images are of one class"),
-        ([5, 5], 4, "2 handfuls of 4 images of one class do not fill a batch of 16"),
-        ([40, 40], 1, "--per-class must be 2 or more"),
-    ],
+    ("counts", "sentence"),
+    [([1] * 40, "no class has two images"), ([100], FULL), ([100, 2], FULL), ([5, 5], FULL), ([8, 3, 1], FULL)],
 )
-def test_images_with_nothing_to_compare_are_a_sentence(
-    module: Module, counts: list[int], few: int, sentence: str
-) -> None:
-    with pytest.raises(module("errors").RunError, match=sentence):
-        sampler(module, labels_of(counts), 16, few, 2)
+def test_images_with_nothing_to_compare_are_a_sentence(module: Module, counts: list[int], sentence: str) -> None:
+    with pytest.raises(module("engine.errors").RunError, match=sentence):
+        sampler(module, labels_of(counts), 16, 4, 2)
 
 
-def test_small_classes_are_told_once(module: Module, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        sampler(module, labels_of([20, 20, 3, 1, 1, 0, 20]), 16, 4)
-        sampler(module, labels_of([20, 20, 20]), 16, 4)
-
-    said = "3 of 6 classes have fewer images than --per-class 4 and come with what they have; 2 have only one, "
-    assert [record.message for record in caplog.records] == [said + "which is kept apart from others and drawn to none"]
+def test_one_image_of_a_class_is_no_group(module: Module) -> None:
+    opt = replace(module("options").Options(), per_class=1)
+    with pytest.raises(module("engine.errors").RunError, match="--per-class must be at least 2, and is 1"):
+        module("engine.options").check(opt)
 
 
 @pytest.mark.parametrize("distributed", ["none", "ddp", "fsdp"])
@@ -227,7 +263,8 @@ def test_ready_made_sizes_give_every_part_two_classes(tmp_path: Path, accumulate
     render_project(folder, task="metric_learning", accumulate=accumulate, distributed=distributed)
     with importable(folder) as found:
         opt = found("options").Options()
+        assert opt.accumulate == accumulate
         for world in (1, 2) if distributed != "none" else (1,):
-            found("sampler").check_sizes(opt, world, accumulate)
+            assert found("sampler").check_sizes(opt, world) >= 2
         if accumulate in (1, 2, 4):
             assert (opt.batch_size, opt.per_class) == (64, 4)

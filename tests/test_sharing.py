@@ -68,10 +68,10 @@ def shares_a_weight() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def distributed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """The module of a project with FSDP."""
     with importable(render_project(tmp_path_factory.mktemp("sharing") / "shared", distributed="fsdp")) as module:
-        yield module("distributed")
+        yield module("engine.processes")
 
 
 @pytest.mark.parametrize(
@@ -83,52 +83,50 @@ def distributed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType
     ],
 )
 def test_a_model_is_shared_out_layer_by_layer_and_computes_as_before(
-    distributed: ModuleType, build: Callable[[], nn.Module], alone: list[str]
+    processes: ModuleType, build: Callable[[], nn.Module], alone: list[str]
 ) -> None:
     torch.manual_seed(0)
     net, images = build(), torch.randn(2, 4)
     expected = net(images)
-    process = distributed.start(distributed.Options())
-    try:
-        distributed.shard(net, process)
+    opt = processes.RunOptions()
+    with processes.Process.start(opt) as process:
+        process.to_device(net, opt)
         result = net(images)
         result.sum().backward()
-    finally:
-        distributed.shutdown()
 
     assert torch.equal(result, expected)
     assert [name for name, module in net.named_modules() if name and isinstance(module, FSDPModule)] == alone
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
-def test_weights_on_a_gpu_are_as_fsdp_takes_them(distributed: ModuleType) -> None:
+def test_weights_on_a_gpu_are_as_fsdp_takes_them(processes: ModuleType) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3)).to(memory_format=torch.channels_last)
-    process = distributed.start(distributed.Options())
-    try:
-        with pytest.raises(NotImplementedError, match="non-contiguous"):  # so train.py must not make them so
-            distributed.shard(net, process)
-    finally:
-        distributed.shutdown()
+    opt = processes.RunOptions()
+    not_so = pytest.raises(NotImplementedError, match="non-contiguous")  # so nothing must make them so
+    with processes.Process.start(opt) as process, not_so:
+        process.to_device(net, opt)
 
-    train = Path(str(distributed.__file__)).with_name("train.py").read_text()
-    assert "channels_last" not in train
+    package = Path(str(processes.__file__)).parents[1]
+    made = [path.name for path in package.rglob("*.py") if "channels_last" in path.read_text()]
+    assert made == ["data.py"]  # of images only
 
 
 def test_only_what_is_saved_is_taken_from_process_0_whatever_its_place_in_memory(
-    distributed: ModuleType, monkeypatch: pytest.MonkeyPatch
+    processes: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def received(tensor: Tensor, src: int) -> None:
         assert src == 0
         assert tensor.is_contiguous()  # gloo writes through the rows of any other
         tensor.fill_(7)
 
-    monkeypatch.setattr(distributed.dist, "broadcast", received)
+    process = processes.Process(rank=0, world=2, device=torch.device("cpu"))
+    monkeypatch.setattr(torch.distributed, "broadcast", received)
     memory = torch.zeros(6)
     net = nn.BatchNorm1d(2)
     net.register_buffer("some", memory[::2])
     net.register_buffer("mask", torch.zeros(1).expand(4), persistent=False)
 
-    distributed.same_buffers(net)
+    process.same_buffers(net)
 
     assert memory.tolist() == [7, 0, 7, 0, 7, 0]
     assert net.running_mean is not None

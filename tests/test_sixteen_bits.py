@@ -29,5 +29,5 @@ def test_a_resnet_in_16_bits_refuses_smaller_images(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "small.train", "--image-size", "16"]
     done = subprocess.run(command, check=False, cwd=project, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "error: --image-size must be at least 32 for a ResNet in 16 bits, and is 16\n"
+    assert done.stderr == "error: --image-size must be at least 32 for a ResNet in bf16, and is 16\n"
     assert not (project / "run").exists()

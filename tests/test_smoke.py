@@ -117,12 +117,12 @@ def test_a_preset_is_rendered_checked_and_trained(scaffold: Run) -> None:
 
 # A fault in the template, and the stage that finds it.
 FAULTS: dict[str, tuple[str, Callable[[str], str]]] = {
-    "ruff": (f"{PACKAGE}/seed.py.jinja", lambda text: text.replace("import random\n", "import random\nimport sys\n")),
-    "format": (f"{PACKAGE}/curves.py.jinja", lambda text: text + "\n\n\nx=1\n"),
+    "ruff": (f"{PACKAGE}/engine/seed.py", lambda text: text.replace("import random\n", "import random\nimport sys\n")),
+    "format": (f"{PACKAGE}/engine/pictures.py", lambda text: text + "\n\n\nx=1\n"),
     "parse": (f"{PACKAGE}/README.txt.jinja", lambda text: "{{ '{%' }} if left %}\n"),
     "types": (f"{PACKAGE}/__init__.py.jinja", lambda text: text + '\nNUMBER: int = "one"\n'),
     "dead": (f"{PACKAGE}/island.py.jinja", lambda text: '"""Nobody comes here."""\n'),
-    "traces": (f"{PACKAGE}/errors.py.jinja", lambda text: text + "\n# like the nesterov of SGD\n"),
+    "traces": (f"{PACKAGE}/engine/errors.py", lambda text: text + "\n# like the nesterov of SGD\n"),
     "train": ("template/parts/optimizer/adamw.py", lambda text: text.replace("lr=opt.lr", "lr=opt.rate")),
 }
 

@@ -30,20 +30,23 @@ import json, sys
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from p import train
+from p.engine import run
 reads, before = 0, []
 class Counter(TorchDispatchMode):
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         global reads
         reads += op is torch.ops.aten._local_scalar_dense.default
         return op(*args, **(kwargs or {}))
-train_step = train.train_step
+parts = run.Run.parts
 def counted(*words):
     before.append(reads)
-    return train_step(*words)
-vars(train).update(train_step=counted, draw=lambda folder: folder)
+    return parts(*words)
+run.Run.parts = counted
+vars(run)["draw"] = lambda folder: folder
 sys.argv = ["train", *sys.argv[1:]]
 with Counter():
-    train.main()
+    code = train.launch(train.Options, train.train, train.show_plan)
+assert code == 0
 print(json.dumps([after - earlier for earlier, after in zip(before, before[1:])]))
 """
 
@@ -58,9 +61,10 @@ def hook(event, words):
         listed[words[0].__fspath__()] += 1
 sys.addaudithook(hook)
 from p import train
-vars(train)["draw"] = lambda folder: folder
+from p.engine import run
+vars(run)["draw"] = lambda folder: folder
 sys.argv = ["train", *sys.argv[1:]]
-train.main()
+assert train.launch(train.Options, train.train, train.show_plan) == 0
 print(json.dumps({name: count for name, count in listed.items() if "/images/" in name}))
 """
 

@@ -177,13 +177,13 @@ def test_a_project_in_a_folder_of_a_repository_is_updated_there(
 
 
 def test_edits_are_kept(scaffold: Run, history: History, project: Path) -> None:
-    replace("p/seed.py", "import random\n", "import random  # mine\n")(project)
+    replace("p/engine/seed.py", "import random\n", "import random  # mine\n")(project)
     append("p/mine.py", "MINE = 1\n")(project)
     (project / "p" / "digits.npz").write_bytes(b"\0mine")
     (project / "photo.png").write_bytes(b"\x89PNG\0\xff")
     (project / "README.md").chmod(0o755)
     move("tests/test_data.py", "tests/test_my_data.py")(project)
-    remove("p/curves.py")(project)
+    remove("p/engine/pictures.py")(project)
     commit(project)
     history.release(
         append(SEED, "\n\nVALUE = 1\n"), append("template/project/tests/test_data.py.jinja", "\nMORE = 1\n")
@@ -192,27 +192,27 @@ def test_edits_are_kept(scaffold: Run, history: History, project: Path) -> None:
     result = scaffold("update")
 
     assert result.code == 0, result.err
-    assert "import random  # mine\n" in (project / "p" / "seed.py").read_text()
-    assert "VALUE = 1\n" in (project / "p" / "seed.py").read_text()
+    assert "import random  # mine\n" in (project / "p" / "engine" / "seed.py").read_text()
+    assert "VALUE = 1\n" in (project / "p" / "engine" / "seed.py").read_text()
     assert (project / "p" / "mine.py").read_text() == "MINE = 1\n"
     assert (project / "p" / "digits.npz").read_bytes() == b"\0mine"
     assert (project / "photo.png").read_bytes() == b"\x89PNG\0\xff"
     assert os.access(project / "README.md", os.X_OK)
     assert "MORE = 1\n" in (project / "tests" / "test_my_data.py").read_text()
     assert not (project / "tests" / "test_data.py").exists()
-    assert not (project / "p" / "curves.py").exists()
+    assert not (project / "p" / "engine" / "pictures.py").exists()
 
 
 def test_a_file_that_the_user_deleted_stays_away_and_is_named(scaffold: Run, history: History, project: Path) -> None:
-    remove("p/seed.py")(project)
+    remove("p/engine/seed.py")(project)
     commit(project)
     new_version(history)
 
     result = scaffold("update")
 
     assert result.code == 0, result.err
-    assert not (project / "p" / "seed.py").exists()
-    assert "note: p/seed.py has changed in the template; you had deleted it" in result.err
+    assert not (project / "p" / "engine" / "seed.py").exists()
+    assert "note: p/engine/seed.py has changed in the template; you had deleted it" in result.err
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,23 @@ def test_an_edited_file_that_the_template_gives_up_is_kept_beside(
     assert git(project, "status", "--porcelain") == ""
 
 
+def test_where_an_edited_file_went_is_told_by_the_template(scaffold: Run, history: History, project: Path) -> None:
+    append("p/engine/plan.py", "\nMINE = 1\n")(project)
+    commit(project)
+    history.release(
+        remove("template/project/{{ package_name }}/engine/plan.py"),
+        append("template/moved.yml", "engine/plan.py: train.py and engine/run.py\n"),
+    )
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert (
+        "note: p/engine/plan.py goes to p/train.py and p/engine/run.py, and you had edited it; "
+        "yours is kept as p/engine/plan.py.kept"
+    ) in result.err
+
+
 def test_edits_follow_a_file_that_the_template_renames(scaffold: Run, history: History, project: Path) -> None:
     append("tests/test_data.py", "\nMINE = 1\n")(project)
     commit(project)
@@ -261,23 +278,23 @@ def test_edits_follow_a_file_that_the_template_renames(scaffold: Run, history: H
 def test_a_conflict_is_named_by_file_and_line_and_can_be_given_up(
     scaffold: Run, history: History, project: Path
 ) -> None:
-    append("p/seed.py", "\nVALUE = 'mine'\n")(project)
+    append("p/engine/seed.py", "\nVALUE = 'mine'\n")(project)
     commit(project)
     before, head = tree(project), git(project, "rev-parse", "HEAD")
     new_version(history)
 
     result = scaffold("update")
 
-    lines = (project / "p" / "seed.py").read_text().splitlines()
+    lines = (project / "p" / "engine" / "seed.py").read_text().splitlines()
     place = lines.index("<<<<<<< yours") + 1
     assert result.code == 3
     assert "error: 1 conflict, between <<<<<<< yours and >>>>>>> template v2.0.0" in result.err
-    assert f"   at: p/seed.py:{place}\n" in result.err
+    assert f"   at: p/engine/seed.py:{place}\n" in result.err
     assert "VALUE = 'mine'" in lines
     assert "VALUE = 1" in lines
-    assert git(project, "diff", "--name-only", "--diff-filter=U").split() == ["p/seed.py"]
+    assert git(project, "diff", "--name-only", "--diff-filter=U").split() == ["p/engine/seed.py"]
     assert git(project, "rev-parse", "HEAD") == head
-    assert "an earlier update is not finished: p/seed.py has conflicts" in scaffold("update").err
+    assert "an earlier update is not finished: p/engine/seed.py has conflicts" in scaffold("update").err
 
     assert "give up    git reset --hard" in result.err
     git(project, "reset", "--quiet", "--hard")
@@ -286,12 +303,12 @@ def test_a_conflict_is_named_by_file_and_line_and_can_be_given_up(
 
 
 def test_a_conflict_can_be_finished(scaffold: Run, history: History, project: Path) -> None:
-    append("p/seed.py", "\nVALUE = 'mine'\n")(project)
+    append("p/engine/seed.py", "\nVALUE = 'mine'\n")(project)
     commit(project)
     new_version(history)
     scaffold("update")
 
-    (project / "p" / "seed.py").write_text("VALUE = 'both'\n")
+    (project / "p" / "engine" / "seed.py").write_text("VALUE = 'both'\n")
     commit(project)
 
     assert "nothing newer" in scaffold("update").err
@@ -346,7 +363,7 @@ def test_ctrl_c_while_the_files_change_comes_too_late(
     history: History, project: Path, tmp_path: Path, conflict: bool
 ) -> None:
     if conflict:
-        append("p/seed.py", "\nVALUE = 'mine'\n")(project)
+        append("p/engine/seed.py", "\nVALUE = 'mine'\n")(project)
         commit(project)
     new_version(history)
     # files take their time where they change
@@ -375,7 +392,7 @@ main(["update"])
     assert (project / "docs" / "notes.md").is_file()
     assert not (project / ".git" / "index.lock").exists()
     unmerged = git(project, "diff", "--name-only", "--diff-filter=U").split()
-    assert unmerged == (["p/seed.py"] if conflict else [])
+    assert unmerged == (["p/engine/seed.py"] if conflict else [])
 
 
 def test_a_worktree_on_a_disk_that_is_away_is_not_forgotten(scaffold: Run, history: History, project: Path) -> None:
@@ -401,7 +418,7 @@ def test_what_to_type_after_a_conflict_leaves_the_rest_of_the_repository_alone(
     whole.mkdir()
     shutil.move(project, whole / name)
     append("thesis.tex", "one\n")(whole)
-    append(f"{name}/p/seed.py", "\nVALUE = 'mine'\n")(whole)
+    append(f"{name}/p/engine/seed.py", "\nVALUE = 'mine'\n")(whole)
     git(whole, "init", "--quiet")
     commit(whole)
     before = tree(whole / name)

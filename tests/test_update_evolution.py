@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 
 from tests.conftest import Run, tree
-from tests.updating import SEED, History, answers_of, append, commit, copier, git, history, own_answers, replace
+from tests.updating import History, answers_of, append, commit, copier, git, history, own_answers, replace
 
 __all__ = ["history"]  # a fixture
 
+METRICS = "template/project/{{ package_name }}/metrics.py.jinja"
 NEW_QUESTION = """
 ---
 note:
   type: str
-  help: A note at the end of seed.py?
+  help: A note at the end of metrics.py?
   default: ""
 """
 SAYS_NOTE = "{% if note %}\n\nNOTE = {{ note | to_json }}\n{% endif %}\n"
@@ -33,7 +34,7 @@ def test_the_default_of_a_new_question_changes_nothing(
 ) -> None:
     project = made(history, here, monkeypatch)
     before = {name: content for name, content in tree(project).items() if name != ".copier-answers.yml"}
-    history.release(append("copier.yml", NEW_QUESTION), append(SEED, SAYS_NOTE))
+    history.release(append("copier.yml", NEW_QUESTION), append(METRICS, SAYS_NOTE))
 
     if by == "scaffold":
         assert scaffold("update").code == 0
@@ -100,9 +101,7 @@ def test_a_removed_choice_of_a_list_leaves_the_others(
         {"name": "triplet", "weight": 3.0},
     ]
     project = made(history, here, monkeypatch, losses=losses)
-    history.release(
-        replace("template/macros/losses.jinja", "known = ['cross_entropy', 'mse', ", "known = ['cross_entropy', ")
-    )
+    history.release(replace("copier.yml", "default: [cross_entropy, mse, ", "default: [cross_entropy, "))
 
     result = scaffold("update")
 
@@ -129,28 +128,28 @@ def test_a_changed_default_leaves_the_answers_alone(
 def test_a_removed_question_takes_its_answer_along(
     scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    history.release(append("copier.yml", NEW_QUESTION), append(SEED, SAYS_NOTE))
+    history.release(append("copier.yml", NEW_QUESTION), append(METRICS, SAYS_NOTE))
     project = history.make(here / "p", "v2.0.0", {"note": "mine"})
     monkeypatch.chdir(project)
-    history.release(replace("copier.yml", NEW_QUESTION, ""), replace(SEED, SAYS_NOTE, ""))
+    history.release(replace("copier.yml", NEW_QUESTION, ""), replace(METRICS, SAYS_NOTE, ""))
 
     result = scaffold("update")
 
     assert result.code == 0, result.err
     assert "note" not in answers_of(project)
     assert "  note: mine -> none" in result.err
-    assert "NOTE" not in (project / "p" / "seed.py").read_text()
+    assert "NOTE" not in (project / "p" / "metrics.py").read_text()
 
 
 def test_a_version_without_a_part_of_the_files_that_were_edited_says_so_before(
     scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = made(history, here, monkeypatch, ema=True)
-    append("p/ema.py", "\nMINE = 1\n")(project)
+    project = made(history, here, monkeypatch, logger="tensorboard")
+    append("p/engine/tensorboard.py", "\nMINE = 1\n")(project)
     commit(project)
     head = git(project, "rev-parse", "HEAD")
 
-    result = scaffold("change", "--no-ema", "--diff")
+    result = scaffold("change", "--logger", "none", "--diff")
 
-    assert "p/ema.py.kept" in result.out
+    assert "p/engine/tensorboard.py.kept" in result.out
     assert git(project, "rev-parse", "HEAD") == head

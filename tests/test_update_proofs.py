@@ -107,6 +107,28 @@ def test_from_every_released_version_an_unedited_project_becomes_a_new_one(
     assert wrong == {}
 
 
+def test_edits_of_files_that_the_engine_takes_in_are_kept_and_named(
+    scaffold: Run, releases: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = releases.make(tmp_path / "p", "v0.3.6", {"distributed": "ddp", "ema": True})
+    monkeypatch.chdir(project)
+    names = sorted(path.name for path in (project / "p").glob("*.py"))
+    for name in names:
+        append(f"p/{name}", f"\n\nMINE = 'in {name}'\n")(project)
+    commit(project)
+
+    result = scaffold("update")
+
+    files = {name: content.decode(errors="replace") for name, content in tree(project).items()}
+    homes = {name: [place for place, text in files.items() if f"MINE = 'in {name}'" in text] for name in names}
+    assert [name for name, places in homes.items() if not places] == []
+    moved = {name: places for name, places in homes.items() if f"p/{name}" not in places}
+    assert {"run.py", "step.py", "seed.py", "checkpoint.py", "distributed.py", "scheduler.py"} <= {*moved}
+    for name, places in moved.items():
+        assert places[0].startswith("p/engine/") or f"yours is kept as {places[0]}" in result.err, (name, places)
+    assert (project / "p" / "engine" / "__init__.py").is_file()
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("preset", paths.presets())
 def test_an_updated_project_passes_its_tests_and_trains(
@@ -134,7 +156,7 @@ def busy_version(history: History) -> None:
     dice = random.Random(0)
 
     def everywhere(folder: Path) -> None:
-        for path in sorted(folder.glob("template/project/**/*.jinja")):
+        for path in sorted(path for kind in ("jinja", "py") for path in folder.glob(f"template/project/**/*.{kind}")):
             lines = path.read_text().splitlines(keepends=True)
             blank = [number for number, line in enumerate(lines) if line == "\n"]
             for number in dice.sample(blank, min(4, len(blank))):
@@ -144,7 +166,7 @@ def busy_version(history: History) -> None:
     history.release(
         everywhere,
         remove("template/project/tests/test_schedule.py.jinja"),
-        remove("template/project/{{ package_name }}/curves.py.jinja"),
+        remove("template/project/{{ package_name }}/engine/pictures.py"),
         move("template/project/tests/test_data.py.jinja", "template/project/tests/test_images.py.jinja"),
         append("template/project/docs/notes.md", "Notes\n"),
     )
@@ -270,7 +292,7 @@ class Killer:
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.nightly)])
 def test_an_update_that_is_killed_has_changed_nothing_or_all(history: History, tmp_path: Path, step: int) -> None:
     base = history.make(tmp_path / "base" / "p", "v1.0.0")
-    append("p/seed.py", "\n\nMINE = 1\n")(base)
+    append("p/engine/seed.py", "\n\nMINE = 1\n")(base)
     commit(base)
     history.release(
         append("template/project/README.md.jinja", "More\n"), append("template/project/notes.md", "Notes\n")

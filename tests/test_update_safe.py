@@ -15,14 +15,14 @@ from tests.updating import SEED, TRAIN, History, append, commit, git, history, m
 
 __all__ = ["history"]  # a fixture
 
-ENGINE = "template/project/{{ package_name }}/engine"
+EXTRAS = "template/project/{{ package_name }}/extras"
 Edit = Callable[[Path], object]
 
 
 def new_version(history: History) -> None:
     """A version that brings a package, a folder in folders, and changes a file."""
     history.release(
-        append(f"{ENGINE}/__init__.py", "ENGINE = 1\n"),
+        append(f"{EXTRAS}/__init__.py", "EXTRAS = 1\n"),
         append("template/project/tools/deep/down/run.sh", "run\n"),
         append(SEED, "\n\nVALUE = 1\n"),
     )
@@ -34,7 +34,7 @@ def project(history: History, here: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     made = history.make(here / "all" / "a folder" / "p", "v1.0.0")
     shutil.rmtree(made / ".git")
     append("README.md", "Everything\n")(here / "all")
-    append("engine", "of another project\n")(here / "all")
+    append("extras", "of another project\n")(here / "all")
     git(here / "all", "init", "--quiet", "--initial-branch=main")
     commit(here / "all")
     monkeypatch.chdir(made)
@@ -63,24 +63,28 @@ def content(path: Path) -> str:
     ("edits", "moved"),
     [
         (
-            [append("p/engine", "mine\n"), link("tools", "tests")],
-            {"p/engine": ("p/engine.kept", "mine\n"), "tools": ("tools.kept", "tests")},
+            [append("p/extras", "mine\n"), link("tools", "tests")],
+            {"p/extras": ("p/extras.kept", "mine\n"), "tools": ("tools.kept", "tests")},
         ),
         (
-            [link("p/engine", "../tests"), append("tools/deep", "mine\n"), append("tools/mine", "mine\n")],
-            {"p/engine": ("p/engine.kept", "../tests"), "tools/deep": ("tools/deep.kept", "mine\n")},
+            [link("p/extras", "../tests"), append("tools/deep", "mine\n"), append("tools/mine", "mine\n")],
+            {"p/extras": ("p/extras.kept", "../tests"), "tools/deep": ("tools/deep.kept", "mine\n")},
         ),
         (
-            [link("p/engine", "/nowhere"), append("tools/deep/down/run.sh/mine", "mine\n")],
+            [link("p/extras", "/nowhere"), append("tools/deep/down/run.sh/mine", "mine\n")],
             {
-                "p/engine": ("p/engine.kept", "/nowhere"),
+                "p/extras": ("p/extras.kept", "/nowhere"),
                 "tools/deep/down/run.sh/mine": ("tools/deep/down/run.sh.kept/mine", "mine\n"),
             },
         ),
         (
-            [link("p/engine/__init__.py", "../seed.py"), append("tools", "mine\n"), append("tools.kept", "older\n")],
+            [
+                link("p/extras/__init__.py", "../engine/seed.py"),
+                append("tools", "mine\n"),
+                append("tools.kept", "older\n"),
+            ],
             {
-                "p/engine/__init__.py": ("p/engine/__init__.py.kept", "../seed.py"),
+                "p/extras/__init__.py": ("p/extras/__init__.py.kept", "../engine/seed.py"),
                 "tools": ("tools.kept_", "mine\n"),
             },
         ),
@@ -103,10 +107,12 @@ def test_what_git_keeps_is_moved_out_of_the_way_and_named(
         assert content(project / kept) == text
         top = kept if kept.count("/") == name.count("/") and ".kept/" not in kept else kept[: kept.index(".kept/") + 5]
         assert f"yours is kept as a folder/p/{top}\n" in result.err
-    assert (project / "p" / "engine" / "__init__.py").read_text() == "ENGINE = 1\n"
+    assert (project / "p" / "extras" / "__init__.py").read_text() == "EXTRAS = 1\n"
     assert (project / "tools" / "deep" / "down" / "run.sh").read_text() == "run\n"
-    assert (project / "p" / "seed.py").read_text().endswith("VALUE = 1\n")
-    assert not {*before.values()} - {*tree(project).values()} - {before["p/seed.py"], before[".copier-answers.yml"]}
+    assert (project / "p" / "engine" / "seed.py").read_text().endswith("VALUE = 1\n")
+    assert (
+        not {*before.values()} - {*tree(project).values()} - {before["p/engine/seed.py"], before[".copier-answers.yml"]}
+    )
     assert git(project, "status", "--porcelain") == ""
     assert "an update kept " in scaffold("check").out
     git(project, "revert", "--no-edit", "HEAD")
@@ -115,13 +121,13 @@ def test_what_git_keeps_is_moved_out_of_the_way_and_named(
 
 def test_what_git_ignores_is_not_touched_and_the_update_refused(scaffold: Run, history: History, project: Path) -> None:
     new_version(history)
-    append(".gitignore", "engine\ntools\n*.mine\n")(project)
+    append(".gitignore", "extras\ntools\n*.mine\n")(project)
     commit(project)
     before, head, wrong = tree(project), git(project, "rev-parse", "HEAD"), []
     for edit, said in (
-        (append("p/engine", "secret\n"), "a file a folder/p/p/engine that git ignores"),
-        (link("p/engine", "../tests"), "a link a folder/p/p/engine that git ignores"),
-        (link("p/engine", "/nowhere"), "a link a folder/p/p/engine that git ignores"),
+        (append("p/extras", "secret\n"), "a file a folder/p/p/extras that git ignores"),
+        (link("p/extras", "../tests"), "a link a folder/p/p/extras that git ignores"),
+        (link("p/extras", "/nowhere"), "a link a folder/p/p/extras that git ignores"),
         (append("tools", "secret\n"), "a file a folder/p/tools that git ignores"),
         (append("tools/deep", "secret\n"), "a file a folder/p/tools/deep that git ignores"),
         (append("tools/deep/down/run.sh", "secret\n"), "a file of that name that git ignores"),
@@ -152,14 +158,14 @@ def test_what_git_ignores_is_not_touched_and_the_update_refused(scaffold: Run, h
 
 def test_a_file_that_nobody_added_is_seen_however_git_is_set(scaffold: Run, history: History, project: Path) -> None:
     git(project, "config", "status.showUntrackedFiles", "no")
-    append("p/engine", "mine\n")(project)
+    append("p/extras", "mine\n")(project)
     new_version(history)
 
     result = scaffold("update")
 
     assert result.code == 3
     assert "1 file with changes that are not committed" in result.err
-    assert (project / "p" / "engine").read_text() == "mine\n"
+    assert (project / "p" / "extras").read_text() == "mine\n"
 
 
 def test_an_answer_that_brings_a_folder_loses_nothing_either(scaffold: Run, history: History, project: Path) -> None:
@@ -176,17 +182,17 @@ def test_an_answer_that_brings_a_folder_loses_nothing_either(scaffold: Run, hist
 def test_a_folder_of_that_name_is_the_template_s_and_the_owner_s(
     scaffold: Run, history: History, project: Path
 ) -> None:
-    append("p/engine/mine.py", "MINE = 1\n")(project)
-    append("p/engine.py", "MINE = 2\n")(project)
+    append("p/extras/mine.py", "MINE = 1\n")(project)
+    append("p/extras.py", "MINE = 2\n")(project)
     commit(project)
     new_version(history)
 
     result = scaffold("update")
 
     assert result.code == 0, result.err
-    assert (project / "p" / "engine" / "mine.py").read_text() == "MINE = 1\n"
-    assert (project / "p" / "engine.py").read_text() == "MINE = 2\n"
-    assert "p/engine.py is yours, and Python imports the folder " in result.err
+    assert (project / "p" / "extras" / "mine.py").read_text() == "MINE = 1\n"
+    assert (project / "p" / "extras.py").read_text() == "MINE = 2\n"
+    assert "p/extras.py is yours, and Python imports the folder " in result.err
 
 
 def test_a_submodule_in_the_way_is_the_owner_s_to_move(scaffold: Run, history: History, project: Path) -> None:
@@ -229,8 +235,8 @@ def test_a_link_in_the_place_of_a_file_stays(scaffold: Run, history: History, pr
         (project / "p").rename(project / "code")
         (project / "p").symlink_to("code")
     else:
-        (project / "p" / "seed.py").rename(project / "elsewhere.py")
-        (project / "p" / "seed.py").symlink_to("../elsewhere.py")
+        (project / "p" / "engine" / "seed.py").rename(project / "elsewhere.py")
+        (project / "p" / "engine" / "seed.py").symlink_to("../../elsewhere.py")
     commit(project)
     links = {name: text for name, text in tree(project).items() if text.startswith(b"-> ")}
     history.release(append(SEED, "\n\nVALUE = 1\n"))
@@ -240,9 +246,9 @@ def test_a_link_in_the_place_of_a_file_stays(scaffold: Run, history: History, pr
     assert result.code == 0, result.err
     assert {name: text for name, text in tree(project).items() if text.startswith(b"-> ")} == links
     if folder:  # edits follow the folder
-        assert (project / "code" / "seed.py").read_text().endswith("VALUE = 1\n")
+        assert (project / "code" / "engine" / "seed.py").read_text().endswith("VALUE = 1\n")
     else:
-        assert "p/seed.py has changed in the template; you have a link there, and it stays so" in result.err
+        assert "p/engine/seed.py has changed in the template; you have a link there, and it stays so" in result.err
     assert git(project, "status", "--porcelain") == ""
 
 
@@ -284,8 +290,8 @@ def test_a_conflict_in_a_file_of_an_odd_name_is_whole(
     shutil.rmtree(project / ".git")
     git(project, "init", "--quiet", f"--object-format={kind}")
     commit(project)
-    move("p/seed.py", f"p/{ODD}")(project)
-    append(f"p/{ODD}", "\nVALUE = 'mine'\n")(project)
+    move("p/engine/seed.py", f"p/engine/{ODD}")(project)
+    append(f"p/engine/{ODD}", "\nVALUE = 'mine'\n")(project)
     append("-dash/ and space", "mine\n")(project)
     append("p/train.py", "MINE = 1\n")(project)
     commit(project)
@@ -298,7 +304,7 @@ def test_a_conflict_in_a_file_of_an_odd_name_is_whole(
 
     assert result.code == 3
     unmerged = git(project, "diff", "--name-only", "--diff-filter=U", "-z").split("\0")
-    assert unmerged[:-1] == [f"p/{ODD}", "p/train.py"]
+    assert unmerged[:-1] == [f"p/engine/{ODD}", "p/train.py"]
     for name in unmerged[:-1]:
         assert "<<<<<<< yours" in (project / name).read_text()
         assert git(project, "ls-files", "--unmerged", "-z", "--", name).count("\0") == 3
@@ -436,21 +442,21 @@ def test_an_update_leaves_modes_that_git_passes_over(
     project = history.make(here / "p", "v1.0.0")
     monkeypatch.chdir(project)
     (project / "p" / "metrics.py").chmod(0o755)
-    (project / "p" / "seed.py").chmod(0o755)
+    (project / "p" / "engine" / "seed.py").chmod(0o755)
     commit(project)
     git(project, "config", "core.fileMode", "false")
     git(project, "config", "submodule.recurse", recurse)
-    (project / "p" / "seed.py").chmod(0o600)
+    (project / "p" / "engine" / "seed.py").chmod(0o600)
     new_version(history)
 
     result = scaffold("update")
 
     assert result.code == 0, result.err
     assert git(project, "status", "--porcelain") == ""
-    for name in ("p/metrics.py", "p/seed.py"):
+    for name in ("p/metrics.py", "p/engine/seed.py"):
         assert git(project, "ls-files", "--stage", name).startswith("100755 ")
         assert git(project, "ls-tree", "HEAD", name).startswith("100755 ")
-    assert (project / "p" / "seed.py").stat().st_mode & 0o777 == 0o600
+    assert (project / "p" / "engine" / "seed.py").stat().st_mode & 0o777 == 0o600
 
 
 # KILLED
@@ -472,11 +478,11 @@ main(["update", "-y"])
 @pytest.mark.parametrize(
     ("last", "next_"),
     [
-        ("p/seed.py", "check"),
+        ("p/engine/seed.py", "check"),
         (".git/index", "update"),
         ("done.json", "update --check"),
         (".git/index", "update --diff"),
-        ("p/seed.py", "change --scheduler step"),
+        ("p/engine/seed.py", "change --scheduler step"),
     ],
 )
 def test_the_next_command_puts_right_what_a_kill_left_and_says_so(
@@ -550,23 +556,23 @@ def test_a_repository_apart_and_a_worktree_are_updated_too(
         monkeypatch.chdir(folder)
         assert scaffold("update").code == 0
         assert git(folder, "status", "--porcelain") == ""
-        assert (folder / "p" / "engine" / "__init__.py").is_file()
+        assert (folder / "p" / "extras" / "__init__.py").is_file()
     assert git(project, "worktree", "list").count("\n") == 2
 
 
 def test_line_ends_are_as_git_is_told(scaffold: Run, history: History, project: Path) -> None:
     git(project, "config", "core.autocrlf", "true")
-    for path in (project / "p").glob("*.py"):
+    for path in (project / "p").rglob("*.py"):
         path.unlink()
     git(project, "checkout", "--", ".")
-    replace("p/seed.py", "import random\n", "import random  # mine\n")(project)
+    replace("p/engine/seed.py", "import random\n", "import random  # mine\n")(project)
     commit(project)
     new_version(history)
 
     result = scaffold("update")
 
     assert result.code == 0, result.err
-    assert (project / "p" / "seed.py").read_bytes().endswith(b"\r\nVALUE = 1\r\n")
+    assert (project / "p" / "engine" / "seed.py").read_bytes().endswith(b"\r\nVALUE = 1\r\n")
     assert git(project, "status", "--porcelain") == ""
 
 

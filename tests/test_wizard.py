@@ -343,7 +343,7 @@ def test_plain_mode_asks_line_by_line(start: Start, here: Path, how: dict[str, s
     terminal.answer("Which weights", "<", ENTER)
     terminal.answer("Which model?", "vit", ENTER)
     terminal.answer("Which weights", "imagenet", ENTER)
-    terminal.see("only the resnets have ImageNet weights")
+    terminal.see("there are no ImageNet weights for")
     terminal.type(ENTER)
     terminal.answer("How fast", "own", ENTER)
     terminal.answer("Layer groups", "head=2", ENTER)

@@ -17,7 +17,7 @@ from scaffold.project import plain_copy, render
 from scaffold.questions import Form
 from tests.conftest import ROOT, tree
 
-SEED = "template/project/{{ package_name }}/seed.py.jinja"
+SEED = "template/project/{{ package_name }}/engine/seed.py"
 TRAIN = "template/project/{{ package_name }}/train.py.jinja"
 BUNDLE = ROOT / "scaffold" / "template.bundle"
 

@@ -159,31 +159,56 @@ def signal_at_operation(folder: str, operation: int, number: int) -> None:
 
 
 def record(package: str, log: str) -> None:
-    """Writes down the numbers of the images of every batch that is trained on, by epoch and place in it."""
-    train = import_module(f"{package}.train")
-    batches = train.batches
+    """Writes down the numbers of the items of every batch that is trained on, by epoch and place in it."""
+    run_class = import_module(f"{package}.engine.run").Run
+    batches = run_class.batches
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     _records.append((descriptor, log))
     rank = str(rank_here())
 
-    def recorded(loader: Any) -> Any:
-        epoch = loader.sampler.epoch
-        place = loader.sampler.start // loader.batch_size
-        for batch in batches(loader):
-            line = json.dumps({"rank": rank, "epoch": epoch, "place": place, "numbers": batch[2].tolist()})
+    def recorded(run: Any, loader: Any, epoch: int) -> Any:
+        place = run.progress.batch
+        for batch in batches(run, loader, epoch):
+            numbers = [number for part in batch for number in part.numbers.tolist()]
+            line = json.dumps({"rank": rank, "epoch": epoch, "place": place, "numbers": numbers})
             os.write(descriptor, line.encode() + b"\n")
             place += 1
             yield batch
 
-    vars(train)["batches"] = recorded
+    run_class.batches = recorded
 
 
 _records: list[tuple[int, str]] = []  # where this process writes its own notes
 
 
+def before_each_step(package: str, do: Callable[[], object]) -> None:
+    """Calls `do` before the first forward pass of every step."""
+    run_class = import_module(f"{package}.engine.run").Run
+    parts = run_class.parts
+
+    def preceded(run: Any, model: Any, batch: Any) -> Any:
+        do()
+        return parts(run, model, batch)
+
+    run_class.parts = preceded
+
+
+def with_model(package: str, change: Callable[[Any], object]) -> None:
+    """Lets `change` see the model that is to be trained, just after it was built."""
+    train = import_module(f"{package}.train")
+    build = train.build_model
+
+    def built(*arguments: Any) -> Any:
+        net = build(*arguments)
+        change(net)
+        return net
+
+    vars(train)["build_model"] = built
+
+
 def no_picture(package: str) -> None:
     """Leaves out the picture at the end, which takes longer than these runs."""
-    vars(import_module(f"{package}.train"))["draw"] = lambda folder: folder
+    vars(import_module(f"{package}.engine.run"))["draw"] = lambda folder: folder
 
 
 def signal_in(
@@ -194,7 +219,6 @@ def signal_in(
         return
     import torch
 
-    train = import_module(f"{package}.train")
     seen = 0
 
     def now(*_: Any) -> None:
@@ -209,27 +233,24 @@ def signal_in(
                 threading.Timer(1.2, os.kill, (os.getpid(), again)).start()
 
     if where in ("forward", "backward"):
-        build = train.build_model
 
-        def built(opt: Any) -> Any:
-            net = build(opt)
+        def watch(net: Any) -> None:
             if where == "forward":
                 next(net.children()).register_forward_pre_hook(lambda module, _: now() if module.training else None)
             else:
                 list(net.children())[-1].register_full_backward_hook(now)  # FSDP replaces hooks of parameters
-            return net
 
-        vars(train)["build_model"] = built
+        with_model(package, watch)
     elif where == "evaluation":
-        data = import_module(f"{package}.evaluate")
-        batches = data.batches
+        evaluate = import_module(f"{package}.evaluate")
+        batches = evaluate.evaluation_batches
 
-        def in_the_middle(loader: Any) -> Any:
-            for batch in batches(loader):
+        def in_the_middle(*arguments: Any) -> Any:
+            for batch in batches(*arguments):
                 now()
                 yield batch
 
-        vars(data)["batches"] = in_the_middle
+        vars(evaluate)["evaluation_batches"] = in_the_middle
     elif where == "worker start":
         start = torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__init__
         handlers = import_module("torch.utils.data._utils.signal_handling")
@@ -252,17 +273,17 @@ def note_loaded(package: str, path: str) -> None:
     """Writes down the weights and the optimizer's memory just after a checkpoint was loaded."""
     import torch
 
-    train, state = import_module(f"{package}.train"), import_module(f"{package}.state")
-    resume_run = train.resume_run
+    run_class, state = import_module(f"{package}.engine.run").Run, import_module(f"{package}.engine.state")
+    put_back = run_class._put_back
 
-    def noted(run: Any, step: int, net: Any, optimizer: Any, *rest: Any) -> Any:
-        progress = resume_run(run, step, net, optimizer, *rest)
+    def noted(run: Any, found: Any) -> None:
+        put_back(run, found)
+        net, optimizer = run._models["model"], run._optimizers["optimizer"]
         loaded = {"model": state.model_state(net), "optimizer": state.optimizer_state(net, optimizer)}
         if rank_here() == 0:
             torch.save(loaded, path)
-        return progress
 
-    vars(train)["resume_run"] = noted
+    run_class._put_back = noted
 
 
 def fail_once(package: str, what: str, rank: int, step: int = 0, folder: str = "", operation: int = 0) -> None:
@@ -280,52 +301,53 @@ def fail_once(package: str, what: str, rank: int, step: int = 0, folder: str = "
     if folder:
         Disk(Path(folder), lambda number, _: fail() if number == operation else None)
         return
-    train = import_module(f"{package}.train")
-    train_step = train.train_step
     seen = 0
 
-    def counted(*arguments: Any) -> Any:
+    def counted() -> None:
         nonlocal seen
         seen += 1
         if seen == step:
             fail()
-        return train_step(*arguments)
 
-    vars(train)["train_step"] = counted
+    before_each_step(package, counted)
 
 
 def huge(package: str) -> None:
     """Begins with a buffer whose square no 32-bit number can hold."""
-    train = import_module(f"{package}.train")
-    build = train.build_model
 
-    def built(opt: Any) -> Any:
-        net = build(opt)
+    def fill(net: Any) -> None:
         next(buffer for name, buffer in net.named_buffers() if name.endswith("running_var")).fill_(1e30)
-        return net
 
-    vars(train)["build_model"] = built
+    with_model(package, fill)
 
 
 def poison(package: str, where: str, step: int, value: float, only_rank: int | None = None) -> None:
     """Puts a NaN or an infinity into the images, the loss or one gradient of the n-th step."""
     if only_rank is not None and rank_here() != only_rank:
         return
-    train, steps = import_module(f"{package}.train"), import_module(f"{package}.step")
+    train = import_module(f"{package}.train")
     seen = 0
-    train_step = train.train_step
 
-    def counted(model: Any, optimizer: Any, images: Any, *rest: Any) -> Any:
+    def counted() -> None:
         nonlocal seen
         seen += 1
-        if where == "input" and seen == step:
-            images = images.clone()
-            images[0, 0, 0, 0] = value
-        return train_step(model, optimizer, images, *rest)
 
-    vars(train)["train_step"] = counted
-    if where == "loss":
-        criterion = steps.criterion
+    before_each_step(package, counted)
+    if where == "input":
+        augment, spoilt_one = train.augment, False
+
+        def augmented(*arguments: Any) -> Any:
+            nonlocal spoilt_one
+            images = augment(*arguments)
+            if seen == step and not spoilt_one:
+                spoilt_one = True
+                images = images.clone()
+                images[0, 0, 0, 0] = value
+            return images
+
+        vars(train)["augment"] = augmented
+    elif where == "loss":
+        criterion = train.criterion
 
         def spoilt(*arguments: Any) -> Any:
             terms = criterion(*arguments)
@@ -333,28 +355,22 @@ def poison(package: str, where: str, step: int, value: float, only_rank: int | N
                 terms["loss"] = terms["loss"] * value
             return terms
 
-        vars(steps)["criterion"] = spoilt
+        vars(train)["criterion"] = spoilt
     elif where == "gradient":
-        build = train.build_model
 
-        def built(opt: Any) -> Any:
-            net = build(opt)
-
-            def spoil(gradient: Any) -> Any:
-                if seen != step:
-                    return gradient
-                gradient = gradient.clone()
-                gradient[(0,) * gradient.dim()] = value
+        def spoil(gradient: Any) -> Any:
+            if seen != step:
                 return gradient
+            gradient = gradient.clone()
+            gradient[(0,) * gradient.dim()] = value
+            return gradient
 
-            def watch(_: Any, __: Any, output: Any) -> None:
-                if output.requires_grad:
-                    output.register_hook(spoil)
+        def watch(_: Any, __: Any, output: Any) -> None:
+            if output.requires_grad:
+                output.register_hook(spoil)
 
-            next(net.children()).register_forward_hook(watch)  # FSDP replaces hooks of parameters
-            return net
-
-        vars(train)["build_model"] = built
+        # FSDP replaces hooks of parameters
+        with_model(package, lambda net: next(net.children()).register_forward_hook(watch))
 
 
 def file_limit(size: int) -> None:
@@ -384,20 +400,20 @@ def file_limit(size: int) -> None:
 
 
 def bad_worker(package: str, what: str, number: int) -> None:
-    """A loader worker that hangs, dies or raises when it reads the image of this number."""
+    """A loader worker that hangs, dies or raises when it reads the item of this number."""
     data = import_module(f"{package}.data")
-    fetch = data.Reader.__getitems__
+    fetch = data.MyDataset.__getitem__
 
-    def bad(self: Any, numbers: Any) -> Any:
-        if number in numbers and "train" in str(self.items.folder):
+    def bad(self: Any, wanted: int) -> Any:
+        if wanted == number and "train" in str(self.folder):
             if what == "hang":
                 time.sleep(3600)
             if what == "die":
                 die()
-            raise OSError(5, "Input/output error")
-        return fetch(self, numbers)
+            raise OSError(5, "Input/output error") if what == "raise" else RuntimeError(what)
+        return fetch(self, wanted)
 
-    data.Reader.__getitems__ = bad
+    data.MyDataset.__getitem__ = bad
 
 
 def kill_a_worker_at_its_start() -> None:
@@ -451,14 +467,7 @@ def kill_a_worker(after: float) -> None:
 
 def slow(package: str, seconds: float) -> None:
     """Makes each step take longer, so that others have time to interfere."""
-    train = import_module(f"{package}.train")
-    train_step = train.train_step
-
-    def slower(*arguments: Any) -> Any:
-        time.sleep(seconds)
-        return train_step(*arguments)
-
-    vars(train)["train_step"] = slower
+    before_each_step(package, lambda: time.sleep(seconds))
 
 
 def watch_for_code(log: str) -> None:
@@ -509,9 +518,14 @@ def otherwise(package: str, rank: int, options: dict[str, Any], python: str = ""
     """One process has other settings, or another Python."""
     if rank_here() != rank:
         return
-    train = import_module(f"{package}.train")
-    parse = train.parse
-    vars(train)["parse"] = lambda: replace(parse(), **options)
+    launch = import_module(f"{package}.engine.launch")
+    parse = launch.parse
+
+    def parsed(*arguments: Any) -> Any:
+        opt = parse(*arguments)
+        return replace(opt, **options, given=(*opt.given, *options))
+
+    vars(launch)["parse"] = parsed
     if python:
         vars(import_module("platform"))["python_version"] = lambda: python
 

@@ -44,7 +44,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "ddp_plain": ({"distributed": "ddp", "logger": "none", "model": "vit"}, ["--dim", "16", "--depth", "1"]),
     "fsdp_plain": ({"distributed": "fsdp", "logger": "none", "model": "vit"}, ["--dim", "16", "--depth", "1"]),
     # batch norms, whose statistics are each process's own
-    "ddp_cnn": ({"distributed": "ddp", "logger": "none", "ema": True, "accumulate": 2}, ["--ema", "0.5"]),
+    "ddp_cnn": ({"distributed": "ddp", "logger": "none", "ema": True, "accumulate": 2}, ["--ema-decay", "0.5"]),
     "fsdp_cnn": ({"distributed": "fsdp", "logger": "none", "accumulate": 2}, []),
     "fsdp_bf16": (
         {"distributed": "fsdp", "logger": "none", "model": "vit", "precision": "bf16"},

@@ -84,6 +84,7 @@ class Project:
     images: Path
     ranks: int = 1
     flags: list[str] = field(default_factory=list)
+    parts: int = 1  # how many forward passes a step has, as the project is set up
     server: subprocess.Popen[str] | None = None
     number: int = 0
 
@@ -152,11 +153,6 @@ class Project:
             path.write_text(text.replace(old, new))
         return replace(self, folder=folder)
 
-    @property
-    def parts(self) -> int:
-        """How many forward passes a step has, as these projects are set up."""
-        return 2 if "opt.accumulate" in (self.folder / self.package / "step.py").read_text() else 1
-
     def close(self) -> None:
         """Ends the server."""
         if self.server is not None:
@@ -171,7 +167,7 @@ def make(folder: Path, name: str, answers: Mapping[str, Any], images: Path, flag
     package = f"crash_{name}"
     render({"project_name": package, **answers}, folder / package)
     ranks = 1 if answers.get("distributed", "none") == "none" else 2
-    return Project(folder / package, package, images, ranks, list(flags or []))
+    return Project(folder / package, package, images, ranks, list(flags or []), answers.get("accumulate", 1))
 
 
 def checkpoints(work: Path, run: int = 1) -> Path:

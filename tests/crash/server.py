@@ -85,7 +85,11 @@ def child(request: dict[str, Any], package: str) -> None:
         for name, arguments in request["faults"]:
             getattr(faults, name)(**arguments)
         sys.argv = [request["module"], *request["argv"]]
-        code = import_module(f"{package}.{request['module']}").main()
+        module = import_module(f"{package}.{request['module']}")
+        if request["module"] == "train":
+            code = module.launch(module.Options, module.train, module.show_plan)
+        else:
+            code = module.main()
     except SystemExit as problem:
         code = problem.code if isinstance(problem.code, int) else 1
     except BaseException:  # noqa: BLE001, whatever it is, the parent's code must not go on in the child

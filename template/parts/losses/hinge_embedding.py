@@ -15,7 +15,7 @@ def pairs(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return first, second, (labels[first] == labels[second]).float() * 2 - 1
 
 
-def hinge_embedding(logits: Tensor, embedding: Tensor, labels: Tensor, opt: Options) -> Tensor:
+def hinge_embedding(embedding: Tensor, labels: Tensor, opt: Options) -> Tensor:
     """HingeEmbeddingLoss of the squared distances of all pairs of the batch, embeddings scaled to length 1.
 
     Equal classes count with their distance, different ones with max(0, margin - distance); each kind is averaged by

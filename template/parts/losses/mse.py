@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from ..options import Options
 
 
-def mse(logits: Tensor, embedding: Tensor, labels: Tensor, opt: Options) -> Tensor:
+def mse(logits: Tensor, labels: Tensor, opt: Options) -> Tensor:
     """Mean squared error between softmax(logits) and the one-hot labels, both of shape (n, classes) (Brier's score)."""
     probabilities = logits.float().softmax(dim=1)
     return F.mse_loss(probabilities, F.one_hot(labels, logits.shape[1]).float())

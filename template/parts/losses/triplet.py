@@ -53,7 +53,7 @@ def triplets(embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return positive, torch.where(same.all(dim=1), positive, negative)
 
 
-def triplet(logits: Tensor, embedding: Tensor, labels: Tensor, opt: Options) -> Tensor:
+def triplet(embedding: Tensor, labels: Tensor, opt: Options) -> Tensor:
     """TripletLoss of the embeddings, each scaled to length 1, on triplets taken from the batch by its labels."""
     embedding = F.normalize(embedding.float(), dim=1)
     with torch.no_grad():

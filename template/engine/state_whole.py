@@ -1,0 +1,49 @@
+"""The state of models and optimizers in a checkpoint: tensors by the names of the parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def model_state(net: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, on the CPU."""
+    return {name: value.detach().cpu() for name, value in net.state_dict().items()}
+
+
+def load_model_state(net: nn.Module, state: dict[str, Tensor]) -> None:
+    """Loads what `model_state` returned; a missing, unknown or differently shaped tensor is an error."""
+    net.load_state_dict(state)
+
+
+def optimizer_state(net: nn.Module, optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
+    """The state of each parameter by its name, so that layer groups may change."""
+    return {
+        name: {key: value.cpu() for key, value in optimizer.state[parameter].items() if isinstance(value, Tensor)}
+        for name, parameter in net.named_parameters()
+        if parameter in optimizer.state
+    }
+
+
+def load_optimizer_state(net: nn.Module, optimizer: Optimizer, state: dict[str, dict[str, Tensor]]) -> None:
+    """Loads what `optimizer_state` returned; learning rates stay as they are."""
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+    # copies, since an optimizer changes its state in place
+    copies = {
+        number: {key: torch.clone(value) for key, value in state[name].items()}
+        for number, name in enumerate(order)
+        if name in state
+    }
+    optimizer.load_state_dict({"state": copies, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def local_tensors(net: nn.Module) -> list[Tensor]:
+    """The parameters and buffers, of which each process may have a shard."""
+    return [value.detach() for value in [*net.parameters(), *net.buffers()]]
+
+
+def optimizer_tensors(optimizer: Optimizer) -> list[Tensor]:
+    """The tensors in the optimizer's state, of which each process may have a shard."""
+    return [value for memory in optimizer.state.values() for value in memory.values() if isinstance(value, Tensor)]

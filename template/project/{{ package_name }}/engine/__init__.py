@@ -1,0 +1,18 @@
+"""The machinery of training: runs, checkpoints, resuming, processes, loading. Open it when you are curious.
+
+It knows nothing of the other rooms of this project; what it needs it is given. These names are what they use of it.
+"""
+
+from __future__ import annotations
+
+from .errors import RunError
+from .groups import freeze_groups, layer_groups
+from .history import load_run, read_options
+from .launch import exit_status, launch
+from .loader import EpochBatchSampler, Loader, Part, evaluation_batches, loader_settings
+from .log import train_logger
+from .options import RunOptions, setting
+from .plan import learning_rates, plan
+from .processes import Process
+from .run import Run, open_run
+from .seed import draws_random_numbers, generator, setup_seed

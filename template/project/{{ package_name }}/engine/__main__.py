@@ -1,0 +1,45 @@
+"""How a run stands (finished, stopped by a signal, or unfinished), and which checkpoints it has.
+
+Type:  python -m <package>.engine run/1
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from . import checkpoint
+from .errors import RunError, report
+from .history import read_record
+
+
+def main() -> int:
+    """Prints how the run given on the command line stands, and a line for each checkpoint."""
+    try:
+        if len(sys.argv) != 2:
+            raise RunError(f"give the folder of a run:   python -m {__package__} run/1")
+        run = Path(sys.argv[1])
+        epochs, folder = read_record(run).options["epochs"], run / "checkpoints"
+        found, _ = checkpoint.newest(folder)
+    except RunError as error:
+        return report(error)
+    state = {} if found is None else found.state
+    if state.get("finished") or state.get("epoch", 0) >= epochs:
+        print("finished")
+    else:
+        print("stopped" if state.get("stopped") else "unfinished")
+    for step in checkpoint.steps(folder):
+        try:
+            _, then, manifest = checkpoint.verify(folder / str(step))
+        except RunError as error:
+            print(error)
+            continue
+        weights, *others = manifest["files"].values()
+        size = sum(file["size"] for file in [weights, *others]) / 2**20
+        mark = "  best" if state["best_step"] == step else ""
+        print(f"step {step:>8}  epoch {then['epoch']:>4}  {size:>8.1f} MB  verified  {weights['sha256']}{mark}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

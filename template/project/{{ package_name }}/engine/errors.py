@@ -1,0 +1,36 @@
+"""Errors that the user can correct."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+class RunError(Exception):
+    """Ends the program with a message; `code` is its exit status.
+
+    0 done, 2 usage, 3 run in use, 4 no good checkpoint, 5 disk full, 6 NaN, 128 + n saved and stopped by signal n.
+    """
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def report(error: RunError) -> int:
+    """Prints the message, with the rank of a process other than 0; returns the exit status."""
+    rank = os.environ.get("RANK", "0")
+    # in one piece, since other processes write to the same terminal
+    sys.stderr.write(f"error: {error}\n" if rank == "0" else f"error (rank {rank}): {error}\n")
+    sys.stderr.flush()
+    return error.code
+
+
+def disk_error(problem: OSError) -> RunError:
+    """What the disk has refused, as a sentence."""
+    path = problem.filename
+    if path is None:
+        return RunError(str(problem), 5)
+    if isinstance(problem, (FileExistsError, NotADirectoryError)) or os.path.islink(path):
+        return RunError(f"{path} is neither a folder nor a link to one; move it away", 5)
+    return RunError(f"{path} cannot be used: {problem.strerror}", 5)

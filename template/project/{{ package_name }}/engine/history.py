@@ -1,0 +1,230 @@
+"""Which run: its number and its lock, its settings then and now, and the checkpoint that it goes on from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from filelock import FileLock, Timeout
+from torch import nn
+
+from . import checkpoint
+from .checkpoint import Checkpoint
+from .errors import RunError
+from .options import RunOptions, change, given, typed
+from .processes import Process
+from .seed import setup_seed
+
+Opt = TypeVar("Opt", bound=RunOptions)
+RENAMED = {"ema": "ema_decay"}  # settings of earlier versions
+
+
+class Record(NamedTuple):
+    """What options.json holds: the settings by name, which of them were typed, and the facts of the data."""
+
+    options: dict[str, Any]
+    given: set[str]
+    facts: dict[str, Any]
+
+
+@dataclass
+class Start:
+    """Where a run begins: its number, the checkpoint that it goes on from (None: it is new), and what to tell."""
+
+    num: int
+    checkpoint: Checkpoint | None = None
+    notes: list[str] = field(default_factory=list)
+    recorded: bool = False  # whether options.json has the settings of now
+
+
+# which run
+
+
+def choose(opt: RunOptions) -> int | None:
+    """The number of the run to work in: `--run`, else the newest one if the same command made it; None: the next one.
+
+    Interrupted `--seeds` go on with the runs that they have made.
+    """
+    root = Path(opt.run_dir)
+    if opt.run is not None or opt.new_run or not os.path.lexists(root):
+        return opt.run
+    runs: dict[int, int] = {}  # by seed
+    for num in reversed(numbers(root)):
+        if not is_run(root / str(num)):  # refused before it began, or something else of that name
+            continue
+        record = read_record(root / str(num))
+        seed = record.options["seed"]
+        if changes(record, replace(opt, seed=seed)) or (runs and seed + 1 != min(runs)):
+            break
+        runs[seed] = num
+        if len(runs) == opt.seeds:
+            break
+    folder = root / str(max(runs.values(), default=0)) / "checkpoints"
+    with suppress(RunError, IndexError, OSError, ValueError):  # of a damaged one it is found out when the run goes on
+        said = json.loads((folder / str(checkpoint.steps(folder)[-1]) / "state.json").read_text())
+        # to verify takes time, so it is done only if the run says that it is finished
+        if len(runs) == opt.seeds and finished(said, opt) and (found := checkpoint.newest(folder)[0]):
+            return None if finished(found.state, opt) else runs.get(opt.seed)
+    return runs.get(opt.seed)
+
+
+def with_recorded_settings(opt: Opt, process: Process) -> Opt:
+    """The settings of the run to go on with, and those that were typed; of a new run, the ones given."""
+    recorded: dict[str, Any] = {}
+    with process.raise_together():
+        if process.rank == 0 and (num := choose(opt)) is not None and is_run(Path(opt.run_dir, str(num))):
+            recorded = read_record(Path(opt.run_dir, str(num))).options
+    recorded, now = process.broadcast(recorded), given(opt)
+    kept = {name for name in vars(opt) if change(type(opt), name) != "free" and name not in now}
+    return replace(opt, **{name: recorded[name] for name in kept & recorded.keys()})
+
+
+def lock_run(opt: RunOptions) -> tuple[int, FileLock]:
+    """The number of the run to work in, and its lock, which a killed process loses.
+
+    If another process works in the run that was chosen, it is a new one, unless `--run` has named it.
+    """
+    root = Path(opt.run_dir)
+    root.mkdir(parents=True, exist_ok=True)
+    chosen = choose(opt)
+    num = max(numbers(root), default=1) if chosen is None else chosen
+    while True:
+        folder = root / str(num)
+        # a number is free too if its run was refused or killed before it began
+        unused = folder.is_dir() and all(path.name == "lock" or path.match("train*.log") for path in folder.iterdir())
+        if num == chosen or unused or not os.path.lexists(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / "lock")
+            try:
+                lock.acquire(blocking=False)
+                return num, lock
+            except Timeout:
+                if num == opt.run:
+                    raise RunError(f"run {num} is in use by another process; wait, or take another number", 3) from None
+        num += 1
+
+
+def numbers(root: Path) -> list[int]:
+    """The numbers of the runs in a folder, oldest first."""
+    return sorted(int(path.name) for path in root.iterdir() if path.name.isdecimal())
+
+
+def is_run(folder: Path) -> bool:
+    """Whether there is a run; an error if there are checkpoints, but no record of what they are of."""
+    if os.path.lexists(folder / "options.json"):
+        return True
+    if os.path.lexists(folder / "checkpoints") and checkpoint.steps(folder / "checkpoints"):
+        raise RunError(f"{folder} has checkpoints and no options.json; restore it, or take --new-run", 4)
+    return False
+
+
+# then and now
+
+
+def changes(record: Record, opt: RunOptions) -> dict[str, tuple[Any, Any, str]]:
+    """The settings that differ and are not free to, of those that were typed now or then: what was, is, and means."""
+    default, counts, found = vars(type(opt)()), given(opt) | record.given, {}
+    for name, value in vars(opt).items():
+        old, meaning = record.options.get(name, default[name]), change(type(opt), name)
+        if name in counts and old != value and meaning != "free":
+            found[f"--{name.replace('_', '-')}"] = (old, value, meaning)
+    return found
+
+
+def finished(state: dict[str, Any], opt: RunOptions) -> bool:
+    """Whether a run that stands there has come to an end that these settings do not move."""
+    end, epoch = state.get("finished"), state.get("epoch", 0)
+    if not end:
+        return bool(epoch >= opt.epochs)
+    patience = not end["patience"] or 0 < opt.patience <= end["patience"]
+    return bool(opt.epochs <= max(end["epochs"], epoch) and patience)
+
+
+def compare(num: int, opt: RunOptions, facts: dict[str, Any], made_by: dict[str, Any]) -> Start:
+    """Where a run goes on, and what to tell of all that changed; what its steps would not fit is refused."""
+    folder = Path(opt.run_dir, str(num))
+    if not is_run(folder):
+        return Start(num)
+    record = read_record(folder)
+    found, notes = checkpoint.newest(folder / "checkpoints")
+    gone = {name: old for name, old in record.options.items() if name not in {**vars(opt), **facts}}
+    notes += [f"--{name.replace('_', '-')} was {old} and is no setting any more" for name, old in gone.items()]
+    changed = changes(record, opt)
+    for name, value in facts.items():
+        if record.facts.get(name, value) != value:
+            changed[f"the data's {name.replace('_', ' ')}"] = (record.facts[name], value, "refused")
+    if found is not None:
+        for name, (old, value, meaning) in changed.items():
+            if meaning == "refused":
+                raise RunError(f"run {num} has {name} {old} and cannot go on with {value}; take --new-run")
+        then = found.manifest["fingerprint"]
+        for name in ("world", "threads", "torch", "torchvision", "device"):
+            old, value = then.get(name), made_by.get(name)
+            if old is not None and old != value:
+                notes.append(f"{name} was {old} and is {value}: the result will be close, not equal")
+    if found is None or not finished(found.state, opt):
+        notes += [f"{name} was {old} and is {value} from here on" for name, (old, value, _) in changed.items()]
+    return Start(num, found, notes, recorded=not changed)
+
+
+# what is on the disk
+
+
+def write_record(folder: Path, opt: RunOptions, facts: dict[str, Any], made_by: dict[str, Any]) -> None:
+    """Writes options.json, whole or not at all."""
+    options = {name: value for name, value in asdict(opt).items() if name != "given"}
+    record = {"options": options, "given": sorted(given(opt)), "facts": facts, **made_by}
+    beside = folder / "options.json.tmp"
+    checkpoint.write(beside, json.dumps(record, indent=1).encode())
+    beside.replace(folder / "options.json")
+    for changed in (folder, folder.parent):
+        checkpoint.sync_folder(changed)
+
+
+def read_record(folder: Path) -> Record:
+    """What options.json holds; that of earlier versions too."""
+    if not is_run(folder):
+        raise RunError(f"{folder} is not the folder of a run: it has no options.json")
+    try:
+        saved = json.loads((folder / "options.json").read_text())
+        options = {RENAMED.get(name, name): value for name, value in saved["options"].items()}
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        words = saved["given"] if "given" in saved else typed(saved["options"], saved.get("command", []))
+        facts = saved.get("facts", saved["options"])  # before 0.4.0 they were among the options
+        return Record({"seed": options["seed"], **options}, {RENAMED.get(word, word) for word in words}, facts)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+        raise RunError(f"{folder / 'options.json'} is damaged ({problem}); restore it, or take --new-run", 4) from None
+
+
+def read_options(folder: Path, kind: type[Opt]) -> Opt:
+    """The options that a run was made with; those that this project has no more are left out."""
+    known = {name: value for name, value in read_record(folder).options.items() if name in vars(kind())}
+    return replace(kind(), **known)
+
+
+def load_run(
+    folder: Path,
+    kind: type[Opt],
+    build_model: Callable[[Opt, dict[str, Any]], nn.Module],
+    step: int | None = None,
+    name: str = "model",
+) -> tuple[Opt, dict[str, Any], nn.Module, int]:
+    """The options of a run, the facts of its data, its model with trained weights, and the step of these.
+
+    They are those of the best checkpoint, or that of `step`, of the model that was kept as `name`; with a moving
+    average, they are the average.
+    """
+    opt, facts, checkpoints = read_options(folder, kind), read_record(folder).facts, folder / "checkpoints"
+    found = checkpoint.best(checkpoints) if step is None else checkpoint.verify(checkpoints / str(step))
+    if found is None:
+        raise RunError(f"{folder} has no checkpoint yet", 4)
+    setup_seed(opt.seed, opt.deterministic)  # computes as the training did
+    net = build_model(opt, facts)
+    with checkpoint.loaded(found) as tensors:
+        net.load_state_dict(tensors.get("ema", tensors[name]))
+    return opt, facts, net, found.state["step"]

@@ -1,0 +1,220 @@
+"""Loading: items in an order, and with a randomness, that follow from seed, epoch and number alone."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Iterator
+from operator import methodcaller
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
+
+from .errors import RunError
+from .options import RunOptions
+from .processes import Process
+from .seed import draws_random_numbers, generator, mixed
+from .signals import SIGNALS, signals_blocked
+
+Batch = tuple[int, Any]  # the epoch, and the numbers of the items in an array
+
+
+class Part(NamedTuple):
+    """A part of a batch: `inputs` and `targets` as the data set and `collate` make them."""
+
+    inputs: Any
+    targets: Any
+    numbers: Tensor  # (n,), those of the items, on the CPU
+    share: float  # of the items of the batch
+    epoch_noise: Callable[[int], Tensor] | None = None
+
+    def to(self, process: Process) -> Part:
+        """The part with all tensors on the device that are in nested tuples, lists and dictionaries."""
+        move = methodcaller("to", process.device, non_blocking=True)
+        inputs, targets = tree_map_only(Tensor, move, (self.inputs, self.targets))
+        return self._replace(inputs=inputs, targets=targets)
+
+    def noise(self, count: int) -> Tensor:
+        """(n, count) random numbers from 0 to 1 on the CPU; an item's follow from seed, epoch and number alone."""
+        assert self.epoch_noise is not None, "an evaluation has no noise"
+        return self.epoch_noise(count).index_select(0, self.numbers)
+
+
+Loader = DataLoader[list[Part]]
+
+
+class Items(Dataset[list[Part]]):
+    """Batches of a data set's items, with `random`, numpy and torch seeded around each item.
+
+    A data set has `__getitem__(number) -> (input, target)`, called for every item of every epoch, or, where that is
+    cheaper, `batch(numbers) -> (inputs, targets)`, whose first number stands for all; `collate` takes the place of
+    torch's. Seeding takes longer than reading many an item: it begins with the first batch that draws something. A data
+    set that says `random = False` is not even watched.
+    """
+
+    def __init__(self, dataset: Any, opt: RunOptions, parts: int) -> None:
+        own = dataset.dataset if isinstance(dataset, Subset) else dataset
+        by_item = getattr(type(own), "__getitem__", Dataset.__getitem__) is not Dataset.__getitem__
+        for name in ("batch", "__getitems__"):
+            if by_item and hasattr(own, name):
+                kind = type(own).__name__
+                raise RunError(f"{kind} has __getitem__ and {name}; only one can say what an item is: remove {name}")
+        self.dataset, self.seed, self.timeout, self.parts = dataset, opt.seed, opt.loader_timeout, parts
+        self.batch = getattr(dataset, "batch", None)
+        self.collate = getattr(dataset, "collate", default_collate)
+        self.watched, self.seeded = getattr(dataset, "random", True), False
+
+    def __getitems__(self, batch: Batch) -> list[Part]:
+        """A batch, in as many parts as gradients are accumulated over."""
+        epoch, numbers = batch[0], torch.from_numpy(batch[1])
+        if not self.watched:
+            return self._read(epoch, numbers)
+        parts, drawn = draws_random_numbers(lambda: self._read(epoch, numbers))
+        if drawn and not self.seeded:
+            self.seeded = True
+            parts, _ = draws_random_numbers(lambda: self._read(epoch, numbers))
+        return parts
+
+    def _read(self, epoch: int, numbers: Tensor) -> list[Part]:
+        parts = []
+        for part in numbers.chunk(self.parts):
+            if self.batch is None:
+                inputs, targets = self.collate([self._item(epoch, number) for number in part.tolist()])
+            else:
+                if self.seeded:
+                    self._seed(epoch, int(part[0]))
+                inputs, targets = self.batch(part)
+            parts.append(Part(inputs, targets, part, len(part) / len(numbers)))
+        return parts
+
+    def _item(self, epoch: int, number: int) -> Any:
+        if self.seeded:
+            self._seed(epoch, number)
+        return self.dataset[number]
+
+    def _seed(self, epoch: int, number: int) -> None:
+        key = hash((self.seed, epoch, number))  # of whole numbers: the same in every process
+        random.seed(key)
+        np.random.seed(key >> 32 & 0xFFFFFFFF)
+        torch.default_generator.manual_seed(key & 0xFFFFFFFF)
+
+
+class EpochBatchSampler(Sampler[Batch]):
+    """The batches of this process, from `start` on, in an order that follows from (seed, epoch) alone.
+
+    In training they are whole, of the order shuffled anew in each epoch, or of `dataset.order(epoch, world)` if there
+    is one: numbers (n,), or (groups, n) that stay together, as many in each epoch; process i takes i, i + world and so
+    on. Every process gets as many batches; in an evaluation, one that has too few items gets item 0 again (a filler).
+    """
+
+    epoch = 0
+    start = 0
+
+    def __init__(self, dataset: Any, opt: RunOptions, process: Process, train: bool) -> None:
+        self.dataset, self.opt, self.process, self.train = dataset, opt, process, train
+        self.seed, self.size = mixed(opt.seed), max(1, opt.batch_size // process.world)
+        share = len(self.order()) if train else -(-len(dataset) // process.world)
+        self.batches = share // self.size if train else -(-share // self.size)
+        if not self.batches:
+            items = share * process.world
+            raise RunError(f"{items} items do not fill a batch of {opt.batch_size}; take a smaller --batch-size")
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def order(self) -> Tensor:
+        """The numbers of this process's items in this epoch."""
+        rank, world = self.process.rank, self.process.world
+        if not self.train:
+            return torch.arange(len(self.dataset))[rank::world]
+        if hasattr(self.dataset, "order"):
+            order: Tensor = self.dataset.order(self.epoch, world)
+        else:
+            shuffle = torch.Generator().manual_seed(self.seed + self.epoch)
+            order = torch.randperm(len(self.dataset), generator=shuffle)
+        return order[: len(order) // world * world][rank::world].flatten()
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self.order().numpy()
+        for place in range(self.start * self.size, self.batches * self.size, self.size):
+            numbers = order[place : place + self.size]
+            yield self.epoch, numbers if len(numbers) else np.array([0])
+
+
+def loader_settings(sampler: EpochBatchSampler) -> dict[str, Any]:
+    """The arguments of a DataLoader that make it exact, whatever the number of workers."""
+    dataset, opt = sampler.dataset, sampler.opt
+    workers = 0 if hasattr(dataset, "batch") else opt.num_workers  # there is nothing to wait for
+    return {
+        "dataset": Items(dataset, opt, opt.accumulate if sampler.train else 1),
+        "batch_sampler": sampler,
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "timeout": min(5, opt.loader_timeout) if workers else 0,  # after which torch looks for workers that died
+        "pin_memory": sampler.process.device.type == "cuda",
+        "collate_fn": list,  # of the parts, which are put together
+        "generator": generator(opt.seed, 1),  # its own, so that iterating moves no other randomness
+        "worker_init_fn": _leave_signals_to_the_trainer,
+    }
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """A signal to the whole group must not kill the workers before the trainer has saved."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def batch_sampler(loader: Loader) -> EpochBatchSampler:
+    """What chooses the batches of a loader."""
+    assert isinstance(loader.batch_sampler, EpochBatchSampler)
+    return loader.batch_sampler
+
+
+def evaluation_batches(loader: Loader, process: Process) -> Iterator[tuple[Part, bool]]:
+    """The batches of an evaluation on the device, each with whether it counts: a filler is there for company only."""
+    sampler = batch_sampler(loader)
+    for place, (part,) in enumerate(load(loader)):
+        yield part.to(process), place * sampler.size < len(sampler.order())
+
+
+def load(loader: Loader) -> Iterator[list[Part]]:
+    """The batches of a loader; a worker that hangs, dies or cannot read an item ends the run with one sentence."""
+    assert isinstance(loader.dataset, Items)
+    if loader.num_workers == 0 and not loader.pin_memory:  # without the loader's machinery, which takes longer
+        yield from map(loader.dataset.__getitems__, batch_sampler(loader))
+        return
+    with signals_blocked():  # a worker that a signal to the whole group meets before it is ready would die
+        iterator = iter(loader)
+    waited, patience = 0.0, loader.dataset.timeout
+    while True:
+        try:
+            parts = next(iterator, None)
+        except RunError as problem:  # with a worker's traceback; the sentence is on its last line
+            raise RunError(str(problem).strip().splitlines()[-1].split("RunError: ")[-1], problem.code) from None
+        except (ConnectionResetError, EOFError) as problem:
+            raise worker_died(problem) from None
+        except RuntimeError as problem:
+            waited += loader.timeout
+            if "DataLoader timed out" not in str(problem):
+                raise
+            if waited >= patience:
+                reason = f"no loader worker answered for {patience} seconds"
+                raise RunError(f"{reason}; raise --loader-timeout, or look at the disk") from None
+        else:
+            if parts is None:
+                return
+            waited = 0.0
+            yield parts
+
+
+def worker_died(problem: Exception) -> RunError:
+    """What to say of it."""
+    reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+    return RunError(
+        "a loader worker died, often for want of memory (also of /dev/shm): take a smaller --num-workers; "
+        f"the same command continues the run ({reason})"
+    )

@@ -1,0 +1,112 @@
+"""The settings of every run, the bounds of settings, and what a changed one means for a run that goes on."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar
+
+import tyro
+
+from .errors import RunError
+
+BOUNDS = {
+    "least": ("at least", operator.ge),
+    "most": ("at most", operator.le),
+    "above": ("above", operator.gt),
+    "below": ("below", operator.lt),
+}
+
+
+def setting(default: Any, change: str = "told", alike: bool | None = None, **bounds: float) -> Any:
+    """A field of the options, with bounds of its value: `least`, `most`, `above`, `below`.
+
+    A run that goes on uses a changed value silently ("free"), or with a line in the log ("told", also for a field
+    without `setting`), or refuses it, because the steps already taken would not fit it ("refused"). Processes must have
+    it `alike`, unless it is free.
+    """
+    metadata = {"change": change, "alike": change != "free" if alike is None else alike, "bounds": bounds}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The settings of every run; `Options` in options.py adds those of this project."""
+
+    epochs: int = setting(20, above=0)  # passes over the training data
+    batch_size: int = setting(64, "refused", above=0)  # items per step, over all processes
+    accumulate: int = setting(1, above=0)  # gradient accumulation: parts of a batch; more need less memory
+    eval_every: int = setting(1, above=0)  # epochs between evaluations
+    patience: int = setting(0, least=0)  # early stopping after so many evaluations without a better one; 0 for none
+    ema_decay: float = setting(0.0, least=0, below=1)  # evaluate a moving average of the weights; 0 for none
+    seed: int = setting(2022, "refused")  # of all randomness
+    seeds: int = setting(1, "free", alike=True, above=0)  # so many trainings, each with the next seed
+    precision: Literal["fp32", "bf16"] = setting("fp32")  # number format of the forward pass
+    deterministic: bool = setting(True, "refused")  # choose algorithms that repeat bit for bit (slower on a GPU)
+    compile: bool = setting(False)  # compile the model (torch.compile)
+
+    num_workers: int = setting(2, "free", least=0)  # loader workers of each process
+    loader_timeout: int = setting(300, "free", above=0)  # seconds to wait for a loader worker
+    run: int | None = setting(None, "free")  # number of the run to make or to go on with
+    new_run: bool = setting(False, "free")  # make a new run in any case
+    run_dir: str = setting("run", "free")  # folder of the runs
+    log_every: int = setting(20, "free", alike=True, above=0)  # steps between lines of metrics.jsonl
+    save_every: int = setting(1, "free", alike=True, above=0)  # epochs between checkpoints
+    keep: int = setting(2, "free")  # newest checkpoints to keep, besides the best one
+    agree_every: int = setting(10, "free", alike=True, above=0)  # steps between checks whether to stop
+    timeout: int = setting(600, "free", above=0)  # seconds to wait for another process
+    plan: bool = setting(False, "free")  # show layer groups, learning rates and data, and do not train
+
+    # the settings that were typed; None: those that differ from their defaults
+    given: tyro.conf.Suppress[tuple[str, ...] | None] = setting(None, "free")
+
+
+Opt = TypeVar("Opt", bound=RunOptions)
+
+
+def parse(kind: type[Opt], args: Sequence[str], prog: str) -> Opt:
+    """Reads a command line."""
+    opt = tyro.cli(kind, args=list(args), prog=prog)
+    return replace(opt, given=tuple(sorted(typed(vars(opt), args))))
+
+
+def typed(names: Iterable[str], words: Sequence[str]) -> set[str]:
+    """Those of the settings that a command line sets: `--lr 1`, `--no-flip`, `--groups.head 1`."""
+    flags = {word.split("=")[0].split(".")[0][2:].replace("-", "_") for word in words if word.startswith("--")}
+    return {name for name in names if name in flags or f"no_{name}" in flags}
+
+
+def given(opt: RunOptions) -> set[str]:
+    """The names of the settings that count for a run that goes on: the typed ones."""
+    if opt.given is not None:
+        return set(opt.given)
+    default = vars(type(opt)())
+    return {name for name, value in vars(opt).items() if value != default[name]}
+
+
+def check(opt: RunOptions) -> None:
+    """Refuses values out of bounds, and flags that contradict each other."""
+    for one in fields(opt):
+        flag, value = f"--{one.name.replace('_', '-')}", getattr(opt, one.name)
+        if isinstance(value, dict):
+            for name, number in value.items():
+                _check_number(f"{flag}.{name}", number, {"least": 0})
+        elif isinstance(value, int | float):
+            _check_number(flag, value, one.metadata.get("bounds", {}))
+    if opt.run is not None and (opt.new_run or opt.seeds > 1):
+        raise RunError("--run is the number of one run; leave out --new-run and --seeds")
+
+
+def _check_number(flag: str, number: float, bounds: dict[str, float]) -> None:
+    if not (math.isfinite(number) and all(BOUNDS[name][1](number, bound) for name, bound in bounds.items())):
+        words = [f"{BOUNDS[name][0]} {bound:g}" for name, bound in bounds.items()]
+        raise RunError(f"{flag} must be {' and '.join(words) or 'a finite number'}, and is {number}")
+
+
+def change(kind: type[RunOptions], name: str) -> str:
+    """What another value of a setting means for a run that goes on: free, told or refused."""
+    return next(str(one.metadata.get("change", "told")) for one in fields(kind) if one.name == name)

@@ -1,0 +1,35 @@
+"""What a run would do: layer groups, learning rates, steps and data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from .options import RunOptions
+
+
+def learning_rates(optimizer: Optimizer, scheduler: LRScheduler, steps: int) -> dict[str, list[float]]:
+    """The learning rate of each layer group at each step; uses up the scheduler."""
+    groups = {group["name"].split("/")[0]: group for group in optimizer.param_groups}
+    rates: dict[str, list[float]] = {name: [] for name in groups}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the scheduler steps without the optimizer
+        for _ in range(steps):
+            for name, group in groups.items():
+                rates[name].append(float(group["lr"]))
+            scheduler.step()
+    return rates
+
+
+def plan(groups: str, rates: dict[str, list[float]], steps: int, opt: RunOptions, data: Sequence[str]) -> str:
+    """The lines of `--plan`; the learning rates as curves of 60 characters."""
+    lines = [groups, ""]
+    for name, values in rates.items():
+        picked = [values[number * len(values) // 60] for number in range(60)] if len(values) > 60 else values
+        curve = "".join(" ▁▂▃▄▅▆▇█"[round(value / (max(values) or 1) * 8)] for value in picked)
+        lines.append(f"lr/{name:<11} {curve}  {values[0]:.3g} to {values[-1]:.3g}, at most {max(values):.3g}")
+    size = f"{opt.epochs} epochs of {steps} steps of {opt.batch_size} items: {opt.epochs * steps} steps"
+    return "\n".join([*lines, "", size, *data])

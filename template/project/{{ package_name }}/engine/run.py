@@ -1,0 +1,459 @@
+"""A run: what the loop of train.py talks to."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from tqdm import tqdm
+
+from . import checkpoint, history
+from .ema import EMA
+from .errors import RunError
+from .loader import Loader, Part, batch_sampler, load
+from .log import NAME, MetricsFile, open_writers
+from .options import RunOptions
+from .pictures import draw
+from .processes import Process
+from .provenance import provenance, same_everywhere
+from .seed import generator, rng_state, set_rng_state
+from .signals import Signals, Stop
+from .state import (
+    load_model_state,
+    load_optimizer_state,
+    local_tensors,
+    model_state,
+    optimizer_state,
+    optimizer_tensors,
+)
+
+# How rates and averages are counted; raised when a version of the template counts them otherwise.
+RULES = 2
+
+
+@dataclass
+class Progress:
+    """Where a run stands: steps taken, epochs finished, batches of the next one taken, the newest and best value."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    last: float = 0.0
+    best: float | None = None
+    best_step: int = 0
+    worse: int = 0  # evaluations since the best one
+    window: dict[str, list[float]] = field(default_factory=dict)  # each process's sums since the last row of numbers
+    window_steps: int = 0
+    rows: int = 0  # size of metrics.jsonl
+    ema_step: int = 0  # the step after which the average began
+    stopped: int = 0  # the signal that asked it to stop here
+    rules: int = RULES
+    finished: dict[str, Any] | None = None  # why it came to an end, and the settings that were to say when
+
+
+class Run:
+    """One run, new or resumed. Every process calls its methods, in the order in which train.py has them."""
+
+    def __init__(
+        self, start: history.Start, opt: RunOptions, facts: dict[str, Any], process: Process, made_by: dict[str, Any]
+    ) -> None:
+        self.num, self.is_new, self.opt, self.process = start.num, start.checkpoint is None, opt, process
+        self.folder = Path(opt.run_dir, str(start.num))
+        where = f"{process.world} x {process.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        self.about = f"batch size {opt.batch_size}, seed {opt.seed}, {where}"
+        self.log = logging.getLogger(NAME)
+        self.progress = Progress()
+        self._start, self._facts, self._made_by = start, facts, made_by
+        self._models: dict[str, nn.Module] = {}
+        self._optimizers: dict[str, Optimizer] = {}
+        self._owner: dict[str, nn.Module] = {}  # the model of each optimizer
+        self._schedulers: list[LRScheduler] = []
+        self._ema: EMA | None = None
+        self._rows: MetricsFile | None = None
+        self._writers: list[Any] = []
+        self._sums: dict[str, Tensor] = {}  # since the last row of numbers
+        self._terms: dict[str, Tensor] = {}  # of this step
+        self._count: Tensor | None = None  # of what the losses of the parts so far are means over
+        self._numbers: list[Tensor] = []  # of the items since the last check for NaN
+        self._random: dict[str, Tensor] = {}  # of the time before an evaluation that is under way
+        self._missed: list[int] = []  # the steps whose checkpoints could not be written
+        self.signals = Signals()
+        self._bar: Any = None
+
+    # before the loop
+
+    def keep(self, average: str = "model", **parts: nn.Module | Optimizer) -> None:
+        """Names the models and optimizers that checkpoints hold, and loads them if the run goes on.
+
+        With `--ema-decay` the moving average of the model called `average` is kept and evaluated.
+        """
+        self._models = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+        self._optimizers = {name: part for name, part in parts.items() if isinstance(part, Optimizer)}
+        for name, optimizer in self._optimizers.items():
+            held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+            owners = [net for net in self._models.values() if held <= {*net.parameters()}]
+            if not owners:
+                raise RunError(f"the parameters of {name} are not those of one model that is kept; keep that model too")
+            self._owner[name] = owners[0]
+        for note in self._start.notes:
+            self.log.warning(note)
+        if self.opt.ema_decay:
+            self._averaged = average
+            self._ema = EMA(self._models[average], self.opt.ema_decay)
+        if self._start.checkpoint is not None:
+            self._put_back(self._start.checkpoint)
+            done = f"{self.progress.epoch} of {self.opt.epochs} epochs done"
+            self.log.info(f"going on after step {self.progress.step}, {done}")
+        # a mask may hold infinities: what is not finite at the start need not be later
+        self._finite = {name: bool(tensor.isfinite().all()) for name, tensor in self._named_tensors()}
+
+    def catch_up(self, scheduler: LRScheduler, steps_per_epoch: int) -> None:
+        """Steps a scheduler to where the run stands. It is not loaded, so that changed settings take effect."""
+        self._schedulers.append(scheduler)
+        if self.progress.epoch >= self.opt.epochs:  # it is finished; a schedule of fewer epochs has no rates for it
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no optimizer step comes between, on purpose
+            for _ in range(self.progress.epoch * steps_per_epoch + min(self.progress.batch, steps_per_epoch)):
+                scheduler.step()
+
+    # the loop
+
+    def epochs(self, count: int) -> Iterator[int]:
+        """The epochs that are left, until `count`, `--patience` or a `break` ends them; each is saved at its end."""
+        progress = self.progress
+        if history.finished(asdict(progress), self.opt):
+            self.log.info(f"run {self.num} is finished; for more, raise --epochs, or begin another with --new-run")
+            return
+        progress.finished = None  # more epochs or more patience: it goes on
+        with self.process.raise_together():
+            if self.process.rank == 0:
+                if not (self.folder / "options.json").exists():
+                    self._record()  # that of a resumed run is written with its first checkpoint
+                self._rows = MetricsFile(self.folder, progress.rows)
+                self._writers = open_writers(self._rows, self.folder, progress.step)
+        while progress.epoch < count and not progress.finished:
+            epoch, self._began = progress.epoch, time.perf_counter()
+            ahead = [scheduler.last_epoch - progress.step for scheduler in self._schedulers]
+            yield epoch
+            if ahead != [scheduler.last_epoch - progress.step for scheduler in self._schedulers]:
+                raise RunError("step the scheduler once after each step of the optimizer; a resumed run counts on it")
+            if progress.epoch == epoch:
+                self._end_epoch("", better=False)
+
+    def is_measured(self, epoch: int) -> bool:
+        """Whether an epoch ends with an evaluation: each `--eval-every`-th and the last one."""
+        return (epoch + 1) % self.opt.eval_every == 0 or epoch + 1 == self.opt.epochs
+
+    def batches(self, loader: Loader, epoch: int) -> Iterator[list[Part]]:
+        """The batches of an epoch that are left, each in `--accumulate` parts, on the device."""
+        sampler = batch_sampler(loader)
+        sampler.epoch, sampler.start = epoch, self.progress.batch
+        noise: dict[int, Tensor] = {}
+
+        def epoch_noise(count: int) -> Tensor:
+            if count not in noise:
+                noise[count] = torch.rand(len(sampler.dataset), count, generator=generator(self.opt.seed, 2, epoch))
+            return noise[count]
+
+        self._bar = tqdm(
+            load(loader),
+            desc=f"epoch {epoch + 1}/{self.opt.epochs}",
+            total=len(loader),
+            initial=self.progress.batch,
+            leave=False,
+            disable=None if self.process.rank == 0 else True,  # None: no bar where nobody looks
+        )
+        for parts in self._bar:
+            self._numbers += [part.numbers for part in parts]
+            yield [part.to(self.process)._replace(epoch_noise=epoch_noise) for part in parts]
+
+    def parts(self, model: nn.Module, batch: list[Part]) -> Iterator[Part]:
+        """The parts of a batch; the gradients of several processes meet once, after the last one."""
+        for number, part in enumerate(batch, start=1):
+            if len(batch) > 1:
+                self.process.sync_gradients(model, number == len(batch))
+            yield part
+        if self._count is not None:  # gradients and losses are sums so far: only now is known what to divide them by
+            total = self.process.total(self._count)
+            scale = self.process.world / (total + (total == 0))
+            for parameter in model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(scale)
+            self._terms = {name: scale * value for name, value in self._terms.items()}
+            self._count = None
+
+    def add(self, terms: dict[str, Tensor], part: Part) -> Tensor:
+        """Takes in the losses of a part; returns its share of the loss, to go backward from.
+
+        Each is a mean over the items, or over as many things as `terms["count"]` says, such as tokens; where a part has
+        none of them, its losses have to be 0, not NaN.
+        """
+        if "count" in terms:
+            count = terms["count"].detach()
+            self._count = count if self._count is None else self._count + count
+            terms = {name: count * value for name, value in terms.items() if name != "count"}
+        elif part.share < 1:
+            terms = {name: part.share * value for name, value in terms.items()}
+        for name, value in terms.items():
+            now = value.detach()
+            self._terms[name] = self._terms[name] + now if name in self._terms else now
+        return terms["loss"]
+
+    def step(self, *optimizers: Optimizer, **more: Tensor | None) -> None:
+        """Counts a step: logs losses, `more` and rates every `--log-every` steps, and leaves when asked to."""
+        if not {*optimizers} <= {*self._optimizers.values()}:
+            raise RunError("an optimizer steps that a run would not put back; name it in run.keep")
+        progress = self.progress
+        for name, value in more.items():
+            if value is not None:  # with FSDP the norm of the gradients is a DTensor
+                self._terms[name] = value.full_tensor() if hasattr(value, "full_tensor") else value
+        for name, value in self._terms.items():
+            self._sums[name] = self._sums.get(name, 0) + value
+        self._terms.clear()
+        progress.window_steps += 1
+        progress.step += 1
+        progress.batch += 1
+        if self._ema is not None:
+            self._ema.update(progress.step - progress.ema_step)
+        if progress.step % self.opt.log_every == 0:
+            self._check_finite()
+            count = progress.window_steps * self.process.world
+            means = self.process.total(torch.stack(list(self._sums.values()))) / count
+            values = {f"train/{name}": value for name, value in zip(self._sums, means.tolist(), strict=True)}
+            self._sums.clear()
+            progress.window_steps = 0
+            self._bar.set_postfix(loss=f"{values['train/loss']:.4f}")
+            self._log("train", {**values, **self._rates()})
+        self.stop_if_asked(progress.step)
+
+    def stop_if_asked(self, count: int) -> None:
+        """Leaves, and saves on the way out, when a signal has asked for it; every process calls it after each batch."""
+        every = self.opt.agree_every if self.process.world > 1 else 1
+        if count % every == 0 and self.process.any_process(self.signals.number > 0):
+            raise Stop
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Around an evaluation: with `--ema-decay`, the model has its averaged weights."""
+        self._random = rng_state()  # with which a run that is stopped in here goes on
+        with self._ema.swapped() if self._ema is not None else nullcontext():
+            yield
+        self._random = {}
+
+    def measured(self, values: dict[str, float], best: str | None, more_is_better: bool) -> None:
+        """Ends an epoch: logs what was measured, and saves. `best` names the value that chooses the best checkpoint."""
+        progress = self.progress
+        self._log("val", {f"val/{name}": value for name, value in values.items()})
+        last = progress.last = values[best] if best else float(progress.step)
+        better = progress.best is None or (last > progress.best if more_is_better or not best else last < progress.best)
+        progress.worse = 0 if better else progress.worse + 1
+        if better:
+            progress.best, progress.best_step = last, progress.step
+        if 0 < self.opt.patience <= progress.worse:
+            self._end(f"no better {best} in {progress.worse} evaluations")
+        self._end_epoch("  ".join(f"{name} {value:.4f}" for name, value in values.items()), better)
+
+    def finish(self) -> float:
+        """Ends the run, also after a `break`: the same command leaves it as it is. Returns the last value measured."""
+        progress = self.progress
+        if progress.epoch < self.opt.epochs and not progress.finished:
+            self._end("the loop was left")
+            self._save()
+        lost = [f"checkpoint {step}" for step in self._missed]
+        if self._rows is not None:
+            try:
+                for writer in self._writers:
+                    writer.close()
+                picture = draw(self.folder)
+                best = f"best {progress.best:.4f} (step {progress.best_step})"
+                self.log.info(f"done: {progress.last:.4f}, {best}; {picture}")
+            except OSError as error:
+                lost.append(str(error))
+        if lost:
+            raise RunError(f"the run is done, but not all of it could be written: {', '.join(lost)}", 5)
+        return progress.last
+
+    # inside
+
+    def _end(self, why: str) -> None:
+        self.progress.finished = {"why": why, "epochs": self.opt.epochs, "patience": self.opt.patience}
+        self.log.info(f"finished before {self.opt.epochs} epochs: {why}")
+
+    def _end_epoch(self, summary: str, better: bool) -> None:
+        progress = self.progress
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        seconds = time.perf_counter() - self._began
+        self.log.info(f"epoch {progress.epoch}/{self.opt.epochs}  {summary}  {seconds:.1f} s")
+        last_one = progress.epoch >= self.opt.epochs or progress.finished
+        if better or progress.epoch % self.opt.save_every == 0 or last_one:
+            self._save()
+
+    def _log(self, kind: str, values: dict[str, float]) -> None:
+        for writer in self._writers:
+            writer.log(kind, self.progress.step, self.progress.epoch, values)
+
+    def _rates(self) -> dict[str, float]:
+        """The learning rate of each layer group; of several optimizers with the optimizer's name before it."""
+        rates = {}
+        for name, optimizer in self._optimizers.items():
+            prefix = f"lr/{name}/" if len(self._optimizers) > 1 else "lr/"
+            for group in optimizer.param_groups:
+                rates[prefix + group.get("name", name).split("/")[0]] = float(group["lr"])
+        return rates
+
+    def _record(self) -> None:
+        (self.folder / "checkpoints").mkdir(exist_ok=True)
+        history.write_record(self.folder, self.opt, self._facts, self._made_by)
+        self._start.recorded = True
+
+    def _named_tensors(self) -> list[tuple[str, Tensor]]:
+        """The models' parameters and buffers in this process, by name."""
+        found = []
+        for model, net in self._models.items():
+            prefix = f"{model}." if len(self._models) > 1 else ""
+            names = [name for name, _ in [*net.named_parameters(), *net.named_buffers()]]
+            found += [(prefix + name, tensor) for name, tensor in zip(names, local_tensors(net), strict=True)]
+        return found
+
+    def _check_finite(self) -> None:
+        """Stops all processes alike if something is no longer a number. Reading the GPU costs time: rarely called."""
+        tensors = [(name, tensor) for name, tensor in self._named_tensors() if self._finite[name]]
+        for optimizer in self._optimizers.values():
+            tensors += [("the optimizer's memory", tensor) for tensor in optimizer_tensors(optimizer)]
+        tensors += self._sums.items()
+        floats = [(name, tensor) for name, tensor in tensors if tensor.is_floating_point() and tensor.numel()]
+        # a finite norm has only finite numbers in it; another may just be too large itself, so each is looked at
+        suspect = not torch.nn.utils.get_total_norm([tensor for _, tensor in floats]).isfinite()
+        broken = [name for name, tensor in floats if not bool(tensor.isfinite().all())] if suspect else []
+        if self.process.any_process(bool(broken)):
+            items = self.process.gather_rows(torch.cat([torch.empty(0).long(), *self._numbers])).tolist()
+            span = f"steps {self.progress.step - self.progress.window_steps + 1} to {self.progress.step}"
+            self.log.error(f"the items of {span}: {sorted(set(items))}")
+            names = ", ".join([*dict.fromkeys(broken)][:4]) or "in another process"
+            raise RunError(
+                f"the loss or the weights became NaN or infinite in {span} ({names}); the last good checkpoint stands. "
+                "Try a smaller --lr, or look at the items of these steps, whose numbers are in train.log",
+                6,
+            )
+        self._numbers.clear()
+
+    def _save(self) -> None:
+        """A checkpoint of this moment; if the disk is full the run goes on without."""
+        self._check_finite()
+        progress = self.progress
+        progress.window = {name: self.process.gather_rows(sums[None]).tolist() for name, sums in self._sums.items()}
+        progress.rows = self._rows.size if self._rows else 0
+        states = self._random or rng_state()
+        random = {name: self.process.gather_rows(state[None]).cpu() for name, state in states.items()}
+        tensors: dict[str, Any] = {name: model_state(net) for name, net in self._models.items()}
+        for name, optimizer in self._optimizers.items():
+            tensors[name] = {"state": optimizer_state(self._owner[name], optimizer), "random": random}
+        if self._ema is not None:
+            with self._ema.swapped():
+                # copies: on a CPU these are the model's own tensors, from which the average is about to leave
+                average = model_state(self._models[self._averaged])
+                tensors["ema"] = {name: value.clone() for name, value in average.items()}
+        problem = ""
+        if self.process.rank == 0:
+            folder = self.folder / "checkpoints"
+            try:
+                for writer in self._writers:
+                    writer.flush()
+                if not self._start.recorded:
+                    self._record()
+                checkpoint.save(folder, progress.step, tensors, asdict(progress), self._made_by)
+                with suppress(RunError):  # a folder that cannot be listed: this checkpoint is safe all the same
+                    # a later one that is there did not verify, and must not push out a good one
+                    past = [step for step in checkpoint.steps(folder) if step <= progress.step]
+                    checkpoint.purge(folder, {*past[-max(2, self.opt.keep) :], progress.best_step})
+            except OSError as error:
+                problem = str(error)
+        problem = self.process.broadcast(problem)
+        if problem:
+            self._missed.append(progress.step)
+            self.log.error(f"checkpoint {progress.step} could not be saved, the ones before stand: {problem}")
+
+    def _put_back(self, found: checkpoint.Checkpoint) -> None:
+        """Everything as it was when a checkpoint was saved."""
+        known = {one.name for one in fields(Progress)}
+        state = {name: value for name, value in found.state.items() if name in known}
+        random: dict[str, Tensor] = {}
+        with checkpoint.loaded(found) as tensors:
+            if self._ema is not None:
+                load_model_state(self._models[self._averaged], tensors.get("ema", tensors[self._averaged]))
+                self._ema.swap()
+                if "ema" not in tensors:
+                    state["ema_step"] = state["step"]
+            for name, net in self._models.items():
+                load_model_state(net, tensors[name])
+            for name, optimizer in self._optimizers.items():
+                load_optimizer_state(self._owner[name], optimizer, tensors[name]["state"])
+                random = tensors[name]["random"]
+            self.progress = Progress(**{**state, "stopped": 0, "rules": RULES})
+        if state.get("rules", 1) != RULES:
+            self.log.warning(
+                "an older version of the template began this run; from here on learning rates and averages are counted "
+                "as they are now: the rate reaches --lr at the end of the warm-up, and an average warms up"
+            )
+        rank, world = self.process.rank, self.process.world
+        if len(random["torch"]) == world:
+            set_rng_state({name: rows[rank] for name, rows in random.items()})
+        self._sums = {
+            name: torch.tensor(sums[rank] if len(sums) == world else sum(sums) / len(sums), device=self.process.device)
+            for name, sums in self.progress.window.items()
+        }
+
+    def stop_and_save(self) -> None:
+        """Ends the program after a signal; of one to another process the number is not known."""
+        progress = self.progress
+        number = progress.stopped = int(self.signals.number or signal.SIGTERM)
+        self._save()
+        name = signal.Signals(number).name
+        if progress.step in self._missed:
+            raise RunError(f"stopped by {name}, and step {progress.step} could not be saved", 5)
+        raise RunError(f"stopped by {name}; the same command goes on after step {progress.step}", 128 + number)
+
+
+@contextmanager
+def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> Iterator[Run]:
+    """The run to work in: `--run N`, else the newest one if the same command made it and nobody works in it, else new.
+
+    Process 0 chooses and tells the others. `dataset.facts` are what the training data tell: a dictionary of JSON
+    values, which is saved with the run. `others` are the data sets to evaluate; all processes must see the same.
+    """
+    with process.raise_together():
+        same = same_everywhere(opt, dataset, *others)
+    process.check_equal(same)
+    if opt.batch_size % process.world:
+        fitting = max(1, opt.batch_size // process.world) * process.world
+        problem = f"a batch of {opt.batch_size} items does not divide among {process.world} processes"
+        raise RunError(f"{problem}; take --batch-size {fitting}")
+    lock: FileLock | None = None
+    start, made_by = history.Start(0), provenance(process)
+    try:
+        with process.raise_together():
+            if process.rank == 0:
+                num, lock = history.lock_run(opt)
+                start = history.compare(num, opt, dataset.facts, made_by)
+        run = Run(process.broadcast(start), opt, dataset.facts, process, made_by)
+        with run.signals:
+            try:
+                yield run
+            except Stop:
+                run.stop_and_save()
+    finally:
+        if lock is not None:
+            lock.release()

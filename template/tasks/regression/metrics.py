@@ -1,0 +1,51 @@
+"""How near the numbers are: R2, mean absolute error, root of the mean squared error, in the units of the targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .data import in_units
+from .engine import Process
+
+BEST = "r2"  # what makes a checkpoint the best
+MORE_IS_BETTER = True
+
+
+class Metrics:
+    """Errors over all images, exact whatever the batches and processes are; of several targets their means too."""
+
+    def __init__(self, process: Process, facts: dict[str, Any]) -> None:
+        self.process, self.facts = process, facts
+        self.values: list[Tensor] = []
+        self.targets: list[Tensor] = []
+        self.numbers: list[Tensor] = []
+
+    def update(self, output: Any, targets: Tensor, numbers: Tensor) -> None:
+        """Takes in the model's (values, embedding) for the images `numbers` with these standardised targets."""
+        values, _ = output
+        self.values.append(in_units(values, self.facts))
+        self.targets.append(in_units(targets, self.facts))
+        self.numbers.append(numbers)
+
+    def compute(self) -> dict[str, float]:
+        """The values over all processes; every process must call it."""
+        gathered = [self.process.gather_rows(torch.cat(rows)) for rows in (self.values, self.targets, self.numbers)]
+        order = gathered[2].argsort()  # that of the images, whatever the processes are
+        values, targets = gathered[0][order].double(), gathered[1][order].double()
+        error = values - targets
+        spread = (targets - targets.mean(dim=0)).square().sum(dim=0)
+        found = {
+            "r2": 1 - error.square().sum(dim=0) / spread.clamp(min=1e-12),
+            "mae": error.abs().mean(dim=0),
+            "rmse": error.square().mean(dim=0).sqrt(),
+        }
+        names = self.facts["targets"]
+        means = {metric: float(each.mean()) for metric, each in found.items()}
+        if len(names) == 1:
+            return means  # the same as each
+        for metric, each in found.items():
+            means |= {f"{metric}/{name}": float(value) for name, value in zip(names, each, strict=True)}
+        return means

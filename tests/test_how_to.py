@@ -135,6 +135,13 @@ REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
         ),
         "an optimizer steps that a run would not put back; name it in run.keep",
     ),
+    "a schedule by epochs": (
+        (
+            (TRAIN, "                scheduler.step()\n", ""),
+            (TRAIN, "            if run.is_measured", "            scheduler.step()\n            if run.is_measured"),
+        ),
+        "step the scheduler once after each step of the optimizer",
+    ),
     "images between 0 and 1": (
         (TORCHVISION, (DATA, ITEM, ITEM.replace("image,", "image / 255,"))),
         "images are uint8 from 0 to 255 until they are normalised here, and these are torch.float32",

@@ -533,7 +533,7 @@ MORE = [
         rates_by_hand,
         (
             (TRAIN, "                scheduler.step()\n", ""),
-            (TRAIN, "            with run.evaluation", "            scheduler.step()\n            with run.evaluation"),
+            (TRAIN, "            if run.is_measured", "            scheduler.step()\n            if run.is_measured"),
         ),
     ),
     Sabotage(

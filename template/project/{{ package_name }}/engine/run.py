@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 import warnings
@@ -101,6 +102,8 @@ class Run:
         """
         self._models = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
         self._optimizers = {name: part for name, part in parts.items() if isinstance(part, Optimizer)}
+        for name in parts.keys() - self._models.keys() - self._optimizers.keys():
+            raise RunError(f"{name} is neither a model nor an optimizer; a run keeps only these")
         for name, optimizer in self._optimizers.items():
             held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
             owners = [net for net in self._models.values() if held <= {*net.parameters()}]
@@ -146,9 +149,9 @@ class Run:
                 self._writers = open_writers(self._rows, self.folder, progress.step)
         while progress.epoch < count and not progress.finished:
             epoch, self._began = progress.epoch, time.perf_counter()
-            ahead = [scheduler.last_epoch - progress.step for scheduler in self._schedulers]
+            ahead = self._scheduler_steps_ahead()
             yield epoch
-            if ahead != [scheduler.last_epoch - progress.step for scheduler in self._schedulers]:
+            if ahead != self._scheduler_steps_ahead():
                 raise RunError("step the scheduler once after each step of the optimizer; a resumed run counts on it")
             if progress.epoch == epoch:
                 self._end_epoch("", better=False)
@@ -258,7 +261,8 @@ class Run:
         progress = self.progress
         self._log("val", {f"val/{name}": value for name, value in values.items()})
         last = progress.last = values[best] if best else float(progress.step)
-        better = progress.best is None or (last > progress.best if more_is_better or not best else last < progress.best)
+        before = math.nan if progress.best is None else progress.best
+        better = math.isnan(before) or (last > before if more_is_better or not best else last < before)
         progress.worse = 0 if better else progress.worse + 1
         if better:
             progress.best, progress.best_step = last, progress.step
@@ -278,8 +282,10 @@ class Run:
                 for writer in self._writers:
                     writer.close()
                 picture = draw(self.folder)
-                best = f"best {progress.best:.4f} (step {progress.best_step})"
-                self.log.info(f"done: {progress.last:.4f}, {best}; {picture}")
+                best = "nothing measured"
+                if progress.best is not None:
+                    best = f"{progress.last:.4f}, best {progress.best:.4f} (step {progress.best_step})"
+                self.log.info(f"done: {best}; {picture}")
             except OSError as error:
                 lost.append(str(error))
         if lost:
@@ -287,6 +293,10 @@ class Run:
         return progress.last
 
     # inside
+
+    def _scheduler_steps_ahead(self) -> list[int]:
+        """How many more steps than the optimizer each scheduler has taken; a ChainedScheduler does not count them."""
+        return [one.last_epoch - self.progress.step for one in self._schedulers if hasattr(one, "last_epoch")]
 
     def _end(self, why: str) -> None:
         self.progress.finished = {"why": why, "epochs": self.opt.epochs, "patience": self.opt.patience}
@@ -409,7 +419,7 @@ class Run:
                 "as they are now: the rate reaches --lr at the end of the warm-up, and an average warms up"
             )
         rank, world = self.process.rank, self.process.world
-        if len(random["torch"]) == world:
+        if random and len(random["torch"]) == world:
             set_rng_state({name: rows[rank] for name, rows in random.items()})
         self._sums = {
             name: torch.tensor(sums[rank] if len(sums) == world else sum(sums) / len(sums), device=self.process.device)

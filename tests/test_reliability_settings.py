@@ -563,6 +563,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"task": "metric_learning", "losses": weighted("triplet"), "scheduler": "multistep", "distributed": "fsdp"},
     {"model": "resnet18", "weights": "file", "weights_file": "weights.pt", "scheduler": "constant"},
     {"scheduler": "one_cycle"},
+    {"task": "regression", "losses": weighted("smooth_l1", "huber")},
 ]
 # What happens to a setting that changed, as the README of a project has it in its table.
 TAKEN = {"num_workers", "log_every", "save_every", "keep", "loader_timeout", "timeout", "agree_every"}
@@ -571,7 +572,7 @@ TOLD = {"lr", "groups", "losses", "epochs", "patience", "eval_every", "data_dir"
 TOLD |= {"warmup", "milestones", "gamma", "step_size"}  # the schedule
 TOLD |= {"shift", "rotate", "zoom", "flip"}  # augmentation
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made
-TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta"}  # how a loss is counted
+TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta"}  # how a loss is counted
 TOLD |= {"dropout"}
 REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}
 REFUSED |= {"width", "patch_size", "dim", "depth", "heads"}  # the size of the model

@@ -34,6 +34,8 @@ class Part(NamedTuple):
 
     def to(self, process: Process) -> Part:
         """The part with all tensors on the device that are in nested tuples, lists and dictionaries."""
+        if process.device.type == "cpu":
+            return self
         move = methodcaller("to", process.device, non_blocking=True)
         inputs, targets = tree_map_only(Tensor, move, (self.inputs, self.targets))
         return self._replace(inputs=inputs, targets=targets)

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -59,9 +60,9 @@ def files(result: Result, sizes: list[int]) -> None:
         folder = projects.scratch() / f"files-{size}"
         write_files(folder, size)
         opt = options.Options(data_dir=str(folder), num_workers=0, cache_mb=0, image_size=8)
-        listing.append((size, seconds(lambda opt=opt: data.load_data(opt, process))))  # type: ignore[misc]  # of now
+        listing.append((size, seconds(partial(data.load_data, opt, process))))
         loader = data.train_loader(data.load_data(opt, process)[0], opt, process)
-        reading.append((size, seconds(lambda loader=loader: [0 for _ in load(loader)], 1)))  # type: ignore[misc]  # of now
+        reading.append((size, seconds(lambda loader=loader: [0 for _ in load(loader)], 1)))  # type: ignore[misc]  # mypy cannot type a default in a lambda
     note(
         result, "Files", "processor time over the number of images in folders", "images", listing=listing, epoch=reading
     )
@@ -123,7 +124,7 @@ def many_groups(result: Result, sizes: list[int]) -> None:
     rows = torch.zeros(100 * 32, 4), torch.zeros(100 * 32, dtype=torch.int64)
     points: Points = []
     for size in sizes:
-        points.append((size, min(epoch(*rows, lambda size=size: Many(size), size) for _ in range(3))))  # type: ignore[misc]  # of now
+        points.append((size, min(epoch(*rows, lambda size=size: Many(size), size) for _ in range(3))))  # type: ignore[misc]  # mypy cannot type a default in a lambda
     note(
         result,
         "Groups",
@@ -142,7 +143,7 @@ def many_classes(result: Result, sizes: list[int]) -> None:
         folder = projects.scratch() / f"classes-{size}"
         write_files(folder, 10_000, size)
         opt = options.Options(data_dir=str(folder), num_workers=0, cache_mb=0, image_size=8)
-        points.append((size, seconds(lambda opt=opt: data.load_data(opt, process))))  # type: ignore[misc]  # of now
+        points.append((size, seconds(partial(data.load_data, opt, process))))
     note(
         result,
         "Classes",

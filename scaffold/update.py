@@ -572,7 +572,6 @@ def _told_moves(template: Path, answers: Answers, prefix: str) -> dict[str, str]
     return {
         f"{package}/{name}": " and ".join(f"{package}/{place}" for place in to.split(" and "))
         for name, to in told.items()
-        if to
     }
 
 

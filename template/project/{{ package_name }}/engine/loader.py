@@ -179,8 +179,9 @@ def batch_sampler(loader: Loader) -> EpochBatchSampler:
 def evaluation_batches(loader: Loader, process: Process) -> Iterator[tuple[Part, bool]]:
     """The batches of an evaluation on the device, each with whether it counts: a filler is there for company only."""
     sampler = batch_sampler(loader)
+    count = len(sampler.order())
     for place, (part,) in enumerate(load(loader)):
-        yield part.to(process), place * sampler.size < len(sampler.order())
+        yield part.to(process), place * sampler.size < count
 
 
 def load(loader: Loader) -> Iterator[list[Part]]:

@@ -361,8 +361,8 @@ class Form:
             for task in self.questions["task"].values:
                 found.update(self.fill({"task": task}, "p", until="losses")["known_losses"])
             return found
-        fact = self.questions[f"{question}_facts"]
-        return {choice: self.default(fact, {question: choice}) for choice in self.questions[question].values}
+        choices = self.questions[question].values
+        return {choice: self.fill({question: choice}, "p")[f"{question}_facts"] for choice in choices}
 
 
 def read_losses(value: Any, known: list[str]) -> Any:

@@ -10,7 +10,7 @@ from scaffold.questions import Form
 from tests.conftest import ROOT
 
 # Docs, tests and measurements speak of tasks, losses and models as much as they like.
-FREE = re.compile(r"^(docs|tests|bench)/|\.md$|\.bundle$|\.npz$")
+FREE = re.compile(r"^(docs|tests|bench)/|\.md$|\.bundle$|\.npz")
 # Where copier.yml is the one file that names them all, what names one beside it, and why.
 EXCEPTIONS = {
     "presets/digits.yml": "a set of answers",

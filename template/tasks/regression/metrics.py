@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class Metrics:
         """The values over all processes; every process must call it."""
         gathered = [self.process.gather_rows(torch.cat(rows)) for rows in (self.values, self.targets, self.numbers)]
         order = gathered[2].argsort()  # that of the images, whatever the processes are
-        values, targets = gathered[0][order].double(), gathered[1][order].double()
+        values, targets = self.all_values, self.all_targets = gathered[0][order].double(), gathered[1][order].double()
         error = values - targets
         spread = (targets - targets.mean(dim=0)).square().sum(dim=0)
         found = {
@@ -49,3 +50,18 @@ class Metrics:
         for metric, each in found.items():
             means |= {f"{metric}/{name}": float(value) for name, value in zip(names, each, strict=True)}
         return means
+
+    def pictures(self, folder: Path) -> None:
+        """Draws predicted.png: a panel for each target, what was told against what is true."""
+        from matplotlib.figure import Figure  # takes a second to import: only who draws pays
+
+        names = self.facts["targets"]
+        figure = Figure(figsize=(4.4 * len(names), 4.4), layout="constrained")
+        for number, name in enumerate(names):
+            axes = figure.add_subplot(1, len(names), number + 1)
+            true, told = self.all_targets[:, number].tolist(), self.all_values[:, number].tolist()
+            axes.plot([min(true), max(true)], [min(true), max(true)], color="gray", linewidth=1)
+            axes.scatter(true, told, s=6, alpha=0.4)
+            axes.set(title=name, xlabel="true", ylabel="predicted")
+            axes.grid(alpha=0.3)
+        figure.savefig(folder / "predicted.png", dpi=110)

@@ -9,10 +9,10 @@ from .errors import RunError
 from .groups import freeze_groups, layer_groups
 from .history import load_run, read_options
 from .launch import exit_status, launch
-from .loader import EpochBatchSampler, Loader, Part, evaluation_batches, loader_settings
+from .loader import EpochBatchSampler, InMemory, Loader, Part, evaluation_batches, in_memory, loader_settings
 from .log import train_logger
 from .options import RunOptions, setting
 from .plan import learning_rates, plan
 from .processes import Process
 from .run import Run, open_run
-from .seed import draws_random_numbers, generator, setup_seed
+from .seed import generator, setup_seed

@@ -6,12 +6,12 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from operator import methodcaller
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
 
 from .errors import RunError
@@ -20,6 +20,7 @@ from .processes import Process
 from .seed import draws_random_numbers, generator, mixed
 from .signals import SIGNALS, signals_blocked
 
+Set = TypeVar("Set", bound="Dataset[Any]")
 Batch = tuple[int, Any]  # the epoch, and the numbers of the items in an array
 
 
@@ -54,8 +55,8 @@ class Items(Dataset[list[Part]]):
 
     A data set has `__getitem__(number) -> (input, target)`, called for every item of every epoch, or, where that is
     cheaper, `batch(numbers) -> (inputs, targets)`, whose first number stands for all; `collate` takes the place of
-    torch's. Seeding takes longer than reading many an item: it begins with the first batch that draws something. A data
-    set that says `random = False` is not even watched.
+    torch's. What is no pair is an input without a target. Seeding takes longer than reading many an item: it begins
+    with the first batch that draws something. A data set that says `random = False` is not even watched.
     """
 
     def __init__(self, dataset: Any, opt: RunOptions, parts: int) -> None:
@@ -85,11 +86,12 @@ class Items(Dataset[list[Part]]):
         parts = []
         for part in numbers.chunk(self.parts):
             if self.batch is None:
-                inputs, targets = self.collate([self._item(epoch, number) for number in part.tolist()])
+                batch = self.collate([self._item(epoch, number) for number in part.tolist()])
             else:
                 if self.seeded:
                     self._seed(epoch, int(part[0]))
-                inputs, targets = self.batch(part)
+                batch = self.batch(part)
+            inputs, targets = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (batch, None)
             parts.append(Part(inputs, targets, part, len(part) / len(numbers)))
         return parts
 
@@ -103,6 +105,43 @@ class Items(Dataset[list[Part]]):
         random.seed(key)
         np.random.seed(key >> 32 & 0xFFFFFFFF)
         torch.default_generator.manual_seed(key & 0xFFFFFFFF)
+
+
+class InMemory(Dataset[Any]):
+    """The items of a data set, read once and kept; whole batches of them cost next to nothing."""
+
+    facts: dict[str, Any]
+    describe: Callable[[], str]
+    random = False
+
+    def __init__(self, dataset: Any) -> None:
+        self.items = default_collate([dataset[number] for number in range(len(dataset))])
+        self.size = len(dataset)
+        for name in {"facts", "order", "fingerprint", "describe"} & {*dir(dataset)}:
+            setattr(self, name, getattr(dataset, name))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def batch(self, numbers: Tensor) -> Any:
+        """These items, put together."""
+        return tree_map_only(Tensor, methodcaller("index_select", 0, numbers), self.items)
+
+
+def in_memory(dataset: Set, megabytes: float) -> Set | InMemory:
+    """The data set with its items kept in memory, if so many megabytes hold them and they are always the same."""
+    if any(hasattr(dataset, name) for name in ("batch", "collate", "__getitems__")):
+        return dataset
+    first, _ = draws_random_numbers(lambda: dataset[0])
+    count = len(dataset)  # type: ignore[arg-type]  # a data set with numbers has a length
+    if sum(leaf.nbytes for leaf in tree_leaves(first) if isinstance(leaf, Tensor)) * count > megabytes * 2**20:
+        return dataset
+    kept, random = draws_random_numbers(lambda: InMemory(dataset))
+    for number in range(0 if random else min(8, count)):  # a transform may also draw from a generator of its own
+        again = tree_leaves(default_collate([dataset[number]]))
+        same = zip(again, tree_leaves(kept.batch(torch.tensor([number]))), strict=True)
+        random = random or not all(isinstance(one, Tensor) and torch.equal(one, two) for one, two in same)
+    return dataset if random else kept
 
 
 class EpochBatchSampler(Sampler[Batch]):
@@ -124,6 +163,8 @@ class EpochBatchSampler(Sampler[Batch]):
         if not self.batches:
             items = share * process.world
             raise RunError(f"{items} items do not fill a batch of {opt.batch_size}; take a smaller --batch-size")
+        if len(dataset) < process.world:
+            raise RunError(f"{len(dataset)} items are too few for {process.world} processes; start fewer of them")
 
     def __len__(self) -> int:
         return self.batches

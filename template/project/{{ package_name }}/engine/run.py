@@ -12,12 +12,14 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from filelock import FileLock
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm import tqdm
 
 from . import checkpoint, history
@@ -80,6 +82,7 @@ class Run:
         self._models: dict[str, nn.Module] = {}
         self._optimizers: dict[str, Optimizer] = {}
         self._owner: dict[str, nn.Module] = {}  # the model of each optimizer
+        self._others: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()  # not kept, and when they first stepped
         self._schedulers: list[LRScheduler] = []
         self._ema: EMA | None = None
         self._rows: MetricsFile | None = None
@@ -95,7 +98,7 @@ class Run:
 
     # before the loop
 
-    def keep(self, average: str = "model", **parts: nn.Module | Optimizer) -> None:
+    def keep(self, average: str = "model", /, **parts: nn.Module | Optimizer) -> None:
         """Names the models and optimizers that checkpoints hold, and loads them if the run goes on.
 
         With `--ema-decay` the moving average of the model called `average` is kept and evaluated.
@@ -215,10 +218,8 @@ class Run:
             self._terms[name] = self._terms[name] + now if name in self._terms else now
         return terms["loss"]
 
-    def step(self, *optimizers: Optimizer, **more: Tensor | None) -> None:
+    def step(self, **more: Tensor | None) -> None:
         """Counts a step: logs losses, `more` and rates every `--log-every` steps, and leaves when asked to."""
-        if not {*optimizers} <= {*self._optimizers.values()}:
-            raise RunError("an optimizer steps that a run would not put back; name it in run.keep")
         progress = self.progress
         for name, value in more.items():
             if value is not None:  # with FSDP the norm of the gradients is a DTensor
@@ -293,6 +294,12 @@ class Run:
         return progress.last
 
     # inside
+
+    def check_kept(self, optimizer: Optimizer, *_: Any) -> None:
+        """Refuses an optimizer that goes on from step to step and would be lost when the run is resumed."""
+        kept, step = optimizer in self._optimizers.values(), self.progress.step
+        if not kept and self._others.setdefault(optimizer, step) != step:
+            raise RunError("an optimizer steps that a run would not put back; name it in run.keep")
 
     def _scheduler_steps_ahead(self) -> list[int]:
         """How many more steps than the optimizer each scheduler has taken; a ChainedScheduler does not count them."""
@@ -459,11 +466,14 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
                 num, lock = history.lock_run(opt)
                 start = history.compare(num, opt, dataset.facts, made_by)
         run = Run(process.broadcast(start), opt, dataset.facts, process, made_by)
+        hook = register_optimizer_step_post_hook(run.check_kept)
         with run.signals:
             try:
                 yield run
             except Stop:
                 run.stop_and_save()
+            finally:
+                hook.remove()
     finally:
         if lock is not None:
             lock.release()

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding"
 
 DATA = "PACKAGE/data.py"
 RETURN = '["image_size"])\n        return image, self.labels[number]\n'
-CLASS = "\n\nclass InMemory(Dataset["
+CLASS = "\n\ndef load_data("
 IMPORTS: Change = (
     DATA,
     "import os\n",
@@ -43,10 +43,7 @@ def in_subclass(*lines: str) -> tuple[Change, ...]:
     body = "".join(f"    {line}\n" for line in lines)
     return (
         (DATA, CLASS, f"\n\nclass Mine(MyDataset):\n{body}{CLASS}"),
-        *(
-            (DATA, f'MyDataset(f"{{opt.data_dir}}/{name}"', f'Mine(f"{{opt.data_dir}}/{name}"')
-            for name in ("train", "val")
-        ),
+        (DATA, "in_memory(MyDataset(", "in_memory(Mine("),
     )
 
 
@@ -205,7 +202,7 @@ def test_items_are_kept_in_memory_only_if_they_are_always_the_same(tmp_path: Pat
 TWO_WAYS = "has __getitem__ and {0}; only one can say what an item is: remove {0}"
 PART_OF_THE_DATA = """        part = Subset(train_set, range(32))
         vars(part).update(facts=train_set.facts, fingerprint=train_set.fingerprint, describe=train_set.describe)
-        return part, in_memory(val_set, opt)"""
+        return part, load_folder"""
 REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
     "items and batches": (
         (in_item(FLIP), in_class(*BATCH)),
@@ -223,7 +220,7 @@ REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
         (
             in_class(*GETITEMS),
             (DATA, "import DataLoader, Dataset\n", "import DataLoader, Dataset, Subset\n"),
-            (DATA, "        return in_memory(train_set, opt), in_memory(val_set, opt)", PART_OF_THE_DATA),
+            (DATA, "        return train_set, load_folder", PART_OF_THE_DATA),
         ),
         "MyDataset " + TWO_WAYS.format("__getitems__"),
     ),

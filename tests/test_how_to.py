@@ -108,12 +108,21 @@ TORCHVISION: Change = (DATA, "import os\n", "import os\nfrom torchvision.transfo
 ADD = "                    run.add(terms, part)"
 STEP = "                optimizer.step()\n"
 SECOND = "        head = build_optimizer(optim_params(net, opt), opt)\n"
-MEASURED = "                run.measured(values, BEST, MORE_IS_BETTER)  # logs, and chooses the best checkpoint\n"
+MEASURED = (
+    "                run.measured(metrics.compute(), BEST, MORE_IS_BETTER)  # logs, and chooses the best checkpoint\n"
+)
 RIGHT: dict[str, tuple[Change, ...]] = {
     "a random transform of each item": (TORCHVISION, (DATA, ITEM, ITEM.replace("image,", "v2.RandAugment()(image),"))),
     "numbers that numpy draws in the loop": (
         (TRAIN, "import sys\n", "import sys\nimport numpy as np\n"),
         (TRAIN, "output = model(images)", "output = model(images * float(np.random.beta(2, 2)))"),
+    ),
+    "an epoch that is cut short": (
+        (
+            TRAIN,
+            "                scheduler.step()\n",
+            "                scheduler.step()\n                if epoch == 0 and run.progress.batch == 2:\n                    break\n",
+        ),
     ),
     "a schedule without the warm-up": (
         (
@@ -131,7 +140,6 @@ REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
         (
             (TRAIN, "        scheduler = build", SECOND + "        scheduler = build"),
             (TRAIN, STEP, STEP + STEP.replace("optimizer", "head")),
-            (TRAIN, "run.step(optimizer,", "run.step(optimizer, head,"),
         ),
         "an optimizer steps that a run would not put back; name it in run.keep",
     ),

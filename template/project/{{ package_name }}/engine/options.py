@@ -56,7 +56,7 @@ class RunOptions:
     run_dir: str = setting("run", "free")  # folder of the runs
     log_every: int = setting(20, "free", alike=True, above=0)  # steps between lines of metrics.jsonl
     save_every: int = setting(1, "free", alike=True, above=0)  # epochs between checkpoints
-    keep: int = setting(2, "free")  # newest checkpoints to keep, besides the best one
+    keep: int = setting(2, "free", least=2)  # newest checkpoints to keep, besides the best one
     agree_every: int = setting(10, "free", alike=True, above=0)  # steps between checks whether to stop
     timeout: int = setting(600, "free", above=0)  # seconds to wait for another process
     plan: bool = setting(False, "free")  # show layer groups, learning rates and data, and do not train

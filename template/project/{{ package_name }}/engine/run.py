@@ -53,6 +53,7 @@ class Progress:
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    cut: int = 0  # batches that finished epochs lacked, because the loop was left
     last: float = 0.0
     best: float | None = None
     best_step: int = 0
@@ -93,6 +94,7 @@ class Run:
         self._numbers: list[Tensor] = []  # of the items since the last check for NaN
         self._random: dict[str, Tensor] = {}  # of the time before an evaluation that is under way
         self._missed: list[int] = []  # the steps whose checkpoints could not be written
+        self._planned = 0  # batches of this epoch
         self.signals = Signals()
         self._bar: Any = None
 
@@ -132,7 +134,8 @@ class Run:
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # no optimizer step comes between, on purpose
-            for _ in range(self.progress.epoch * steps_per_epoch + min(self.progress.batch, steps_per_epoch)):
+            done = self.progress.epoch * steps_per_epoch + min(self.progress.batch, steps_per_epoch)
+            for _ in range(done - self.progress.cut):
                 scheduler.step()
 
     # the loop
@@ -167,6 +170,7 @@ class Run:
         """The batches of an epoch that are left, each in `--accumulate` parts, on the device."""
         sampler = batch_sampler(loader)
         sampler.epoch, sampler.start = epoch, self.progress.batch
+        self._planned = len(loader)
         noise: dict[int, Tensor] = {}
 
         def epoch_noise(count: int) -> Tensor:
@@ -311,6 +315,7 @@ class Run:
 
     def _end_epoch(self, summary: str, better: bool) -> None:
         progress = self.progress
+        progress.cut += max(0, self._planned - progress.batch)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         seconds = time.perf_counter() - self._began
         self.log.info(f"epoch {progress.epoch}/{self.opt.epochs}  {summary}  {seconds:.1f} s")
@@ -395,7 +400,7 @@ class Run:
                 with suppress(RunError):  # a folder that cannot be listed: this checkpoint is safe all the same
                     # a later one that is there did not verify, and must not push out a good one
                     past = [step for step in checkpoint.steps(folder) if step <= progress.step]
-                    checkpoint.purge(folder, {*past[-max(2, self.opt.keep) :], progress.best_step})
+                    checkpoint.purge(folder, {*past[-self.opt.keep :], progress.best_step})
             except OSError as error:
                 problem = str(error)
         problem = self.process.broadcast(problem)

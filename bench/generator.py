@@ -15,10 +15,10 @@ import pexpect
 
 from bench import projects
 from bench.measure import Result, Table, compared, finish, peak_memory, ratio, run, timed, turns
-from scaffold import pairs
 from scaffold.paths import template_root
-from scaffold.project import plain_copy, render
-from scaffold.questions import Form
+from scaffold.questions.form import Form
+from scaffold.render.project import plain_copy, render
+from scaffold.trials import pairwise as pairs
 
 BIN = Path(sys.executable).parent
 SCAFFOLD, COPIER, TRAINITE = (str(BIN / name) for name in ("scaffold", "copier", "trainite"))

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from scaffold.paths import template_root
-from scaffold.project import plain_copy, render
-from scaffold.questions import Form
+from scaffold.questions.form import Form
+from scaffold.render.project import plain_copy, render
 
 
 @cache

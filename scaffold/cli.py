@@ -9,12 +9,12 @@ import click
 
 from scaffold import __version__
 from scaffold.errors import BadAnswer, Cancelled, CreateFailed, ScaffoldError, printable
-from scaffold.shell import join
+from scaffold.system.shell import join
 
 if TYPE_CHECKING:
-    from scaffold.project import Created
-    from scaffold.questions import Form
-    from scaffold.update import Merged, Work
+    from scaffold.questions.form import Form
+    from scaffold.render.project import Created
+    from scaffold.updates.merge import Merged, Work
 
 EXIT_CODES = """\b
 Exit codes: 0 done · 1 a check or a render failed · 2 wrong usage or answer ·
@@ -133,7 +133,7 @@ class AnswersCommand(click.Command):
 def answer_options() -> list[click.Option]:
     """One option for each question."""
     from scaffold.paths import template_root
-    from scaffold.questions import read
+    from scaffold.questions.form import read
 
     options = []
     for question in read(template_root())[1].values():
@@ -167,7 +167,7 @@ def answer_options() -> list[click.Option]:
 @click.version_option(__version__, prog_name="torch-scaffold")
 def program() -> None:
     """Answer a few questions, own a PyTorch training project."""
-    from scaffold.origin import place_bundle
+    from scaffold.updates.origin import place_bundle
 
     try:
         os.getcwd()
@@ -207,11 +207,11 @@ def new(
     """
     from pathlib import Path
 
-    from scaffold import answers as sources
-    from scaffold import project
-    from scaffold.origin import find_origin, of_environment
     from scaffold.paths import template_root
-    from scaffold.questions import Form
+    from scaffold.questions import answers as sources
+    from scaffold.questions.form import Form
+    from scaffold.render import project
+    from scaffold.updates.origin import find_origin, of_environment
 
     of_environment()  # what cannot be is refused before anything is asked
     form = Form(template_root())
@@ -240,7 +240,7 @@ def new(
 
 def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], str]:
     """Have the conversation, where there is somebody to have it with."""
-    from scaffold import answers as sources
+    from scaffold.questions import answers as sources
 
     if not has_somebody():
         missing = [form.questions[name].flag for name in sources.missing(form, given, target)]
@@ -252,8 +252,8 @@ def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], s
             help=f"take the defaults       scaffold new {where} --yes\n"
             f"or answer by flags      scaffold new {where} --model resnet18 … --yes   (scaffold list options)",
         )
-    from scaffold.screen import look
-    from scaffold.wizard import converse
+    from scaffold.conversation.terminal import look
+    from scaffold.conversation.wizard import converse
 
     screen = look(colour=use_colour(), plain=bool(settings.get("plain")))
     return converse(form, screen, given, target)
@@ -349,7 +349,7 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
     """
     from pathlib import Path
 
-    from scaffold import update as updates
+    from scaffold.updates import merge as updates
 
     with updates.opened(Path.cwd(), trust=trust, must_be_clean=not (check or show_diff)) as work:
         before, version = work.recorded.version, updates.wanted(work, to)
@@ -370,7 +370,7 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
         apply(work, merged, yes=yes)
     show(f"Updated to {version}, your edits kept.   Review: git show   Undo: git revert HEAD")
     if test:
-        from scaffold.check import quick_tests
+        from scaffold.health.check import quick_tests
 
         quick_tests(work.project)
 
@@ -389,7 +389,7 @@ def change(show_diff: bool, trust: str, yes: bool, **flags: Any) -> None:
     """
     from pathlib import Path
 
-    from scaffold import update as updates
+    from scaffold.updates import merge as updates
 
     with updates.opened(Path.cwd(), trust=trust, must_be_clean=not show_diff) as work:
         tell_of(work)
@@ -419,7 +419,7 @@ def check(python: str, as_json: bool) -> None:
     from dataclasses import asdict
     from pathlib import Path
 
-    from scaffold.check import check as look
+    from scaffold.health.check import check as look
 
     findings = look(Path.cwd(), python)
     problems = sum(finding.state == "problem" for finding in findings)
@@ -437,16 +437,16 @@ def check(python: str, as_json: bool) -> None:
 
 def ask_again(work: "Work") -> "Merged":
     """What a project becomes by the answers of a conversation in which each is proposed as it is."""
-    from scaffold import update as updates
-    from scaffold.questions import Form
+    from scaffold.questions.form import Form
+    from scaffold.updates import merge as updates
 
     if not has_somebody():
         raise BadAnswer(
             "no terminal to ask questions in, and no flag says what to change",
             help="for example   scaffold change --scheduler step",
         )
-    from scaffold.screen import look
-    from scaffold.wizard import reconsider
+    from scaffold.conversation.terminal import look
+    from scaffold.conversation.wizard import reconsider
 
     form = Form(work.template)
     screen = look(colour=use_colour(), plain=bool(settings.get("plain")))
@@ -468,7 +468,7 @@ def has_somebody() -> bool:
 
 def apply(work: "Work", merged: "Merged", *, yes: bool) -> None:
     """Say what would change, ask where there is somebody to ask, and do it."""
-    from scaffold import update as updates
+    from scaffold.updates import merge as updates
 
     for line in updates.summary(merged):
         show(printable(line))
@@ -508,8 +508,8 @@ def smoke(
     """
     from pathlib import Path
 
-    from scaffold import smoke as trials
     from scaffold.paths import template_root
+    from scaffold.trials import smoke as trials
 
     if pairs and triples:
         raise BadAnswer("--pairs and --triples are two sets of answers", at="--triples", help="give one of them")
@@ -536,7 +536,7 @@ def list_(what: str | None, model: str | None, as_json: bool) -> None:
       scaffold list options
       scaffold list groups resnet18
     """
-    from scaffold import listing
+    from scaffold.commands import list as listing
     from scaffold.errors import did_you_mean
 
     kinds = {

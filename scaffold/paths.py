@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+# The folder of torch-scaffold's own code.
+PACKAGE = Path(__file__).resolve().parent
+
 
 def template_root() -> Path:
     """The folder that holds copier.yml, template/ and presets/."""
-    package = Path(__file__).resolve().parent
-    packaged = package / "_template"
-    return packaged if packaged.is_dir() else package.parent
+    packaged = PACKAGE / "_template"
+    return packaged if packaged.is_dir() else PACKAGE.parent
 
 
 def presets() -> dict[str, Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scaffold import cli, paths
-from scaffold.questions import Form
+from scaffold.questions.form import Form
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Any
 
 from scaffold import paths
-from scaffold.answers import complete, gather
-from scaffold.project import render
-from scaffold.questions import Form
+from scaffold.questions.answers import complete, gather
+from scaffold.questions.form import Form
+from scaffold.render.project import render
 
 # A small net with the five layer groups of the reference design.
 NET = '''"""A net of five parts."""

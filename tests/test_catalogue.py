@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scaffold import paths
-from scaffold.questions import Form, read
+from scaffold.questions.form import Form, read
 from tests.conftest import ROOT
 
 FACTS = read(paths.template_root())[1]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from scaffold import pairs, paths
-from scaffold.questions import Form
+from scaffold import paths
+from scaffold.questions.form import Form
+from scaffold.trials import pairwise as pairs
 from tests.conftest import Run, tree
 from tests.updating import History, answers_of, append, commit, git, history, own_answers, replace
 

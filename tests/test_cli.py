@@ -13,7 +13,7 @@ import pytest
 
 from scaffold import paths
 from scaffold.cli import program
-from scaffold.questions import Form
+from scaffold.questions.form import Form
 from tests.conftest import Run
 
 HEAVY = ["copier", "questionary", "prompt_toolkit", "jinja2", "rich", "torch", "yaml"]

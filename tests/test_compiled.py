@@ -6,8 +6,8 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from scaffold import compiled
-from scaffold.project import render
+from scaffold.render import template_cache as compiled
+from scaffold.render.project import render
 
 Rendered = Callable[[str], dict[str, str]]
 

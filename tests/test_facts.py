@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from scaffold.questions import Form
+from scaffold.questions.form import Form
 from tests.conftest import ROOT
 
 # Docs, tests and measurements speak of tasks, losses and models as much as they like.

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaffold import layers, paths
+from scaffold import paths
 from scaffold.errors import BadAnswer
-from scaffold.questions import Form
+from scaffold.questions import layer_groups as layers
+from scaffold.questions.form import Form
 
 CATALOGUE = {name: facts for name, facts in Form(paths.template_root()).facts_of("model").items() if facts["layers"]}
 

@@ -7,11 +7,11 @@ import copier
 import pytest
 import torch
 
-from scaffold.answers import complete, gather
 from scaffold.errors import BadAnswer
 from scaffold.paths import template_root
-from scaffold.project import plain_copy, render
-from scaffold.questions import Form
+from scaffold.questions.answers import complete, gather
+from scaffold.questions.form import Form
+from scaffold.render.project import plain_copy, render
 from tests.rendered import importable
 
 FOCAL = '''"""The focal loss of Lin et al., ICCV 2017."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from scaffold.errors import BadAnswer
-from scaffold.history import _ssh
-from scaffold.origin import find_origin
+from scaffold.updates.origin import find_origin
+from scaffold.updates.template_history import _ssh
 from tests.conftest import ROOT, tree
 from tests.updating import answers_of, append, commit, copier, git
 
@@ -58,7 +58,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, gitconfig: str) -> Path:
         for words in (
             ("git", "add", "--all"),
             ("git", "commit", "--quiet", "--message", f"Prepare {number}"),
-            (sys.executable, "-m", "scaffold.release", f"{number}.0.0"),
+            (sys.executable, "-m", "scaffold.updates.release", f"{number}.0.0"),
             ("git", "add", "--all"),
             ("git", "commit", "--quiet", "--message", f"Release {number}"),
             ("git", "tag", "--annotate", "--message", f"{number}", f"v{number}.0.0"),
@@ -364,7 +364,7 @@ def test_a_remote_is_recorded_as_copier_takes_it_and_without_secrets(
     git(tmp_path, "clone", "--quiet", str(checkout), str(source))
     git(source, "remote", "set-url", "origin", address)
 
-    code = "from scaffold.origin import find_origin; print(find_origin().record['_src_path'])"
+    code = "from scaffold.updates.origin import find_origin; print(find_origin().record['_src_path'])"
     said = run(
         sys.executable,
         "-c",

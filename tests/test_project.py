@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scaffold.errors import CreateFailed
-from scaffold.project import create
+from scaffold.render.project import create
 from tests.conftest import Run, tree
 
 
@@ -207,7 +207,7 @@ def test_of_racing_writers_exactly_one_wins(here: Path, small_template: Path) ->
 
         def write(target: Path = target, ends: list[object] = ends) -> None:
             code = (
-                "import sys, pathlib; from scaffold import project, errors\n"
+                "import sys, pathlib; from scaffold import errors; from scaffold.render import project\n"
                 "try: project.create({'who': str(pathlib.Path().resolve())}, pathlib.Path(sys.argv[1]),"
                 " template=pathlib.Path(sys.argv[2]), git=False)\n"
                 "except errors.Refused: sys.exit(3)"

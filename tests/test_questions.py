@@ -9,10 +9,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaffold.answers import Given, complete
 from scaffold.errors import BadAnswer
-from scaffold.project import plain_copy
-from scaffold.questions import Form
+from scaffold.questions.answers import Given, complete
+from scaffold.questions.form import Form
+from scaffold.render.project import plain_copy
 
 FORM_FACTS = ("reserved",)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from scaffold.errors import ScaffoldError
-from scaffold.git import GitFailed
-from scaffold.history import open_history
-from scaffold.project import plain_copy
-from scaffold.release import release
+from scaffold.render.project import plain_copy
+from scaffold.system.git import GitFailed
+from scaffold.updates.release import release
+from scaffold.updates.template_history import open_history
 from tests.conftest import ROOT, tree
 from tests.updating import append, commit, git, remove
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from scaffold.history import open_history
-from scaffold.origin import BUNDLE
+from scaffold.updates.origin import BUNDLE
+from scaffold.updates.template_history import open_history
 from tests.crash.projects import Project, checkpoints, make, steps, verifies
 
 pytest_plugins = ["tests.crash.fixtures"]

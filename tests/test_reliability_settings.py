@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from scaffold.project import render
+from scaffold.render.project import render
 from tests.conftest import ROOT, tree
 from tests.crash.fixtures import Rendered
 from tests.crash.projects import Fault, Project, checkpoints, metrics, outcome, steps, write_images

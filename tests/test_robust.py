@@ -12,8 +12,8 @@ import copier  # noqa: F401  # loaded once here, not in every child
 import pytest
 
 from scaffold.errors import CreateFailed
-from scaffold.project import create
-from scaffold.questions import Form
+from scaffold.questions.form import Form
+from scaffold.render.project import create
 from tests.conftest import tree
 
 EVENTS = ("open", "os.", "shutil.", "subprocess.Popen", "tempfile.", "fcntl.")

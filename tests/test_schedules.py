@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from scaffold.history import open_history
-from scaffold.origin import BUNDLE
-from scaffold.project import render
+from scaffold.render.project import render
+from scaffold.updates.origin import BUNDLE
+from scaffold.updates.template_history import open_history
 from tests.rendered import importable, render_project
 
 # Shares of the full rate in four epochs of two steps each, without warm-up and with one epoch of it.

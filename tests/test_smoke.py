@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from scaffold import lint, pairs, paths
+from scaffold import paths
 from scaffold.errors import BadAnswer
-from scaffold.pairs import Row
-from scaffold.project import plain_copy
-from scaffold.questions import Form
-from scaffold.smoke import idle_choices
+from scaffold.questions.form import Form
+from scaffold.render.project import plain_copy
+from scaffold.trials import lint
+from scaffold.trials import pairwise as pairs
+from scaffold.trials.pairwise import Row
+from scaffold.trials.smoke import idle_choices
 from tests.conftest import Run
 
 PACKAGE = "template/project/{{ package_name }}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scaffold.project import render
+from scaffold.render.project import render
 from tests.conftest import ROOT
 from tests.crash.projects import write_images
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from scaffold import pairs, paths
-from scaffold.questions import Form, read
-from scaffold.smoke import cases_of, render_all
+from scaffold import paths
+from scaffold.questions.form import Form, read
+from scaffold.trials import pairwise as pairs
+from scaffold.trials.smoke import cases_of, render_all
 from tests.conftest import Run
 from tests.rendered import render_project
 

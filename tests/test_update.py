@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from scaffold import update
 from scaffold.errors import Refused
-from scaffold.history import open_history
-from scaffold.origin import BUNDLE
-from scaffold.project import render
+from scaffold.render.project import render
+from scaffold.updates import merge as update
+from scaffold.updates.origin import BUNDLE
+from scaffold.updates.template_history import open_history
 from tests.conftest import Run, tree
 from tests.updating import SEED, History, answers_of, append, commit, git, history, move, own_answers, remove, replace
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from scaffold import laststep, update
 from scaffold.errors import CreateFailed, Refused
-from scaffold.laststep import Change, Step, index_lines, prepare, take
+from scaffold.updates import last_step as laststep
+from scaffold.updates import merge as update
+from scaffold.updates.last_step import Change, Step, index_lines, prepare, take
 from tests.conftest import tree
 from tests.updating import append, commit, git
 

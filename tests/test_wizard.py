@@ -12,7 +12,7 @@ import pexpect
 import pytest
 import yaml
 
-from scaffold.questions import Form
+from scaffold.questions.form import Form
 from tests.conftest import Run, tree
 from tests.updating import History, history
 
@@ -392,11 +392,14 @@ def test_nothing_slow_is_loaded_before_the_first_question() -> None:
     import subprocess
 
     code = (
-        "import sys, scaffold.wizard, scaffold.prompts\n"
-        "from scaffold import wizard, screen, answers, paths, questions\n"
-        "form = questions.Form(paths.template_root())\n"
+        "import sys, scaffold.conversation.wizard, scaffold.conversation.prompts\n"
+        "from scaffold import paths\n"
+        "from scaffold.conversation import terminal, wizard\n"
+        "from scaffold.questions import answers\n"
+        "from scaffold.questions.form import Form\n"
+        "form = Form(paths.template_root())\n"
         "wizard._select = lambda *_: sys.exit(str([n for n in ('copier', 'jinja2', 'rich', 'torch') if n in sys.modules]))\n"
-        "wizard._start(wizard.Talk(form, screen.look(colour=False, plain=False), None, answers.Given(), 'p'))"
+        "wizard._start(wizard.Talk(form, terminal.look(colour=False, plain=False), None, answers.Given(), 'p'))"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

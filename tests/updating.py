@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from scaffold import pairs, paths
-from scaffold.project import plain_copy, render
-from scaffold.questions import Form
+from scaffold import paths
+from scaffold.questions.form import Form
+from scaffold.render.project import plain_copy, render
+from scaffold.trials import pairwise as pairs
 from tests.conftest import ROOT, tree
 
 SEED = "template/project/{{ package_name }}/engine/seed.py"

@@ -16,9 +16,9 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scaffold.history import open_history
-from scaffold.origin import BUNDLE
-from scaffold.project import render
+from scaffold.render.project import render
+from scaffold.updates.origin import BUNDLE
+from scaffold.updates.template_history import open_history
 from tests.crash.projects import write_images
 
 # Between them: both optimizers, batch norms, averages, parts of a batch, 16 bits, groups, random numbers in the model.

@@ -9,14 +9,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from scaffold import __version__, answers, layers
-from scaffold.answers import Given
+from scaffold import __version__
+from scaffold.commands.list import about
+from scaffold.conversation.terminal import BACK, Option, Screen
 from scaffold.errors import BadAnswer, Cancelled, Refused
-from scaffold.listing import about
 from scaffold.paths import presets
-from scaffold.project import check_target, preview
-from scaffold.questions import Form, Question
-from scaffold.screen import BACK, Option, Screen
+from scaffold.questions import answers
+from scaffold.questions import layer_groups as layers
+from scaffold.questions.answers import Given
+from scaffold.questions.form import Form, Question
+from scaffold.render.project import check_target, preview
 
 _LABELS = {
     "project_name": "Name",
@@ -61,7 +63,7 @@ class Talk:
 
 def converse(form: Form, screen: Screen, given: Given, target: str | None) -> tuple[dict[str, Any], str]:
     """Every answer, and the folder to put the project in; Cancelled when the person has none of it."""
-    prompts = import_module("scaffold.plain" if screen.plain else "scaffold.prompts")
+    prompts = import_module("scaffold.conversation.line_prompts" if screen.plain else "scaffold.conversation.prompts")
     # the slow imports happen while the person reads
     loading = threading.Timer(0.1, _load)
     loading.daemon = True
@@ -82,7 +84,7 @@ def converse(form: Form, screen: Screen, given: Given, target: str | None) -> tu
 
 def reconsider(form: Form, screen: Screen, before: Given) -> dict[str, Any]:
     """Every answer of a project asked again, with those it has proposed; its names stay."""
-    prompts = import_module("scaffold.plain" if screen.plain else "scaffold.prompts")
+    prompts = import_module("scaffold.conversation.line_prompts" if screen.plain else "scaffold.conversation.prompts")
     names = ("project_name", "package_name")
     kept = Given({name: before.values[name] for name in names}, {name: before.sources[name] for name in names})
     talk = Talk(form, screen, prompts, kept, str(before.values["project_name"]), before=dict(before.values))

@@ -10,7 +10,7 @@ from typing import Any
 
 from scaffold.errors import BadAnswer, did_you_mean
 from scaffold.paths import presets
-from scaffold.questions import Form
+from scaffold.questions.form import Form
 
 
 @dataclass

@@ -13,7 +13,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bin
 from prompt_toolkit.layout import HSplit, Layout, Window
 from prompt_toolkit.output import ColorDepth, create_output
 
-from scaffold.screen import BACK, Option, Screen
+from scaffold.conversation.terminal import BACK, Option, Screen
 
 _STYLE = questionary.Style(
     [

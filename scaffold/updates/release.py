@@ -1,4 +1,4 @@
-"""Add the template as it stands to the history that goes out with torch-scaffold: `python -m scaffold.release 0.2.0`.
+"""Add the template as it stands to the history that goes out with torch-scaffold: `python -m scaffold.updates.release 0.2.0`.
 
 The history is `scaffold/template.bundle`, a git bundle with one tagged commit for each released version; every project
 made from an installed torch-scaffold is updated from it. The same template and changelog give the same bundle.
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from scaffold import __version__, paths
 from scaffold.errors import BadAnswer, CreateFailed, Refused, ScaffoldError
-from scaffold.files import write_whole
-from scaffold.git import asks, git
-from scaffold.history import History, order, section
-from scaffold.project import plain_copy, preview
+from scaffold.render.project import plain_copy, preview
+from scaffold.system.files import write_whole
+from scaffold.system.git import asks, git
+from scaffold.updates.template_history import History, order, section
 
 
 def release(version: str, root: Path) -> Path:
@@ -125,7 +125,9 @@ def main(words: list[str]) -> int:
     """Release, and say what to do next."""
     try:
         if len(words) != 1:
-            raise BadAnswer("one version is released at a time", help=f"python -m scaffold.release {__version__}")
+            raise BadAnswer(
+                "one version is released at a time", help=f"python -m scaffold.updates.release {__version__}"
+            )
         version = words[0].removeprefix("v")
         bundle = release(version, paths.template_root())
     except ScaffoldError as error:

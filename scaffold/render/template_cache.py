@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 import platformdirs
 
-from scaffold.files import write_whole
+from scaffold.system.files import write_whole
 
 _MOST = 4 << 20  # bytes of a file; one that would be larger keeps only what was used last
 

@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaffold import recorded
-from scaffold.answers import Given, complete, gather
 from scaffold.errors import BadAnswer, Refused
-from scaffold.git import GitFailed, asks, call, git
-from scaffold.history import History, open_history
-from scaffold.laststep import Change, Step, index_lines, left_behind, prepare, take, undo
-from scaffold.locks import NoLocks, lock_file
-from scaffold.project import render
-from scaffold.questions import Answers, Form
-from scaffold.recorded import Lost, Recorded
-from scaffold.shell import join
+from scaffold.questions.answers import Given, complete, gather
+from scaffold.questions.form import Answers, Form
+from scaffold.render.project import render
+from scaffold.system.git import GitFailed, asks, call, git
+from scaffold.system.locks import NoLocks, lock_file
+from scaffold.system.shell import join
+from scaffold.updates import answers_file as recorded
+from scaffold.updates.answers_file import Lost, Recorded
+from scaffold.updates.last_step import Change, Step, index_lines, left_behind, prepare, take, undo
+from scaffold.updates.template_history import History, open_history
 
 OURS = "yours"
 

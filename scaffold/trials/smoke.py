@@ -16,11 +16,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from scaffold import answers as sources
-from scaffold import lint, pairs
 from scaffold.errors import BadAnswer, ProgramMissing
-from scaffold.project import list_files, plain_copy, render
-from scaffold.questions import Form
+from scaffold.questions import answers as sources
+from scaffold.questions.form import Form
+from scaffold.render.project import list_files, plain_copy, render
+from scaffold.trials import lint
+from scaffold.trials import pairwise as pairs
 
 STAGES = ("render", "parse", "ruff", "format", "types", "dead", "traces", "train", "quick")
 NEEDED = ("matplotlib", "mypy", "pytest", "ruff", "torch", "torchvision", "tqdm", "tyro", "vulture")
@@ -207,7 +208,7 @@ def try_all(cases: Sequence[Case], root: Path, jobs: int, say: Callable[[str], N
     environment = {name: value for name, value in environment.items() if name not in ("RANK", "WORLD_SIZE")}
     by_name = {case.name: case for case in cases}
     process = subprocess.Popen(
-        [sys.executable, "-m", "scaffold.trial"],
+        [sys.executable, "-m", "scaffold.trials.train_worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

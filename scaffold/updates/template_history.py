@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaffold.errors import BadAnswer, Refused
-from scaffold.git import GitFailed, asks, git
-from scaffold.origin import BUNDLE, RELEASE, VERSION, packaged_bundle
+from scaffold.system.git import GitFailed, asks, git
+from scaffold.updates.origin import BUNDLE, RELEASE, VERSION, packaged_bundle
 
 # Settings by which a template has code of its own run.
 _CODE = ("_tasks", "_migrations", "_jinja_extensions", "_envops.extensions")
@@ -169,7 +169,7 @@ def _url(address: str) -> str:
 
 def _refuse_code(folder: Path, version: str, address: str) -> None:
     """Refuse a template that would have something executed."""
-    from scaffold.questions import read
+    from scaffold.questions.form import read
 
     if not (folder / "copier.yml").is_file():
         raise BadAnswer(f"template {version} of {address} has no copier.yml")

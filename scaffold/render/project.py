@@ -14,10 +14,10 @@ from typing import Any
 
 from scaffold import __version__
 from scaffold.errors import CreateFailed, Refused
-from scaffold.git import asks, asks_if_there
-from scaffold.locks import NoLocks, lock_folder
 from scaffold.paths import template_root
-from scaffold.signals import signals_as_exceptions, signals_wait
+from scaffold.system.git import asks, asks_if_there
+from scaffold.system.locks import NoLocks, lock_folder
+from scaffold.system.signals import signals_as_exceptions, signals_wait
 
 # In a hidden folder of ours, so that nobody else's is ever taken for one.
 _MARK = "made-by-torch-scaffold"
@@ -43,7 +43,7 @@ def render(
         with tempfile.TemporaryDirectory(prefix="torch-scaffold-") as folder:
             render(answers, destination, plain_copy(template_root(), Path(folder) / "template"), origin)
         return
-    from scaffold.compiled import run_copy
+    from scaffold.render.template_cache import run_copy
 
     try:
         run_copy(

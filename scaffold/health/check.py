@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaffold import probe, recorded, update
 from scaffold.errors import BadAnswer, Cancelled, CreateFailed, ScaffoldError
-from scaffold.git import asks
-from scaffold.project import list_files, render
-from scaffold.questions import Answers
+from scaffold.health import project_probe as probe
+from scaffold.questions.form import Answers
+from scaffold.render.project import list_files, render
+from scaffold.system.git import asks
+from scaffold.updates import answers_file as recorded
+from scaffold.updates import merge as update
 
 _SECONDS = 60
 

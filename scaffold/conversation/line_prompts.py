@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from scaffold.screen import BACK, Option, Screen
+from scaffold.conversation.terminal import BACK, Option, Screen
 
 
 def select(screen: Screen, message: str, options: Sequence[Option], default: Any, where: str = "") -> Any:

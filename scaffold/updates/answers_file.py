@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from scaffold.errors import BadAnswer, Refused
-from scaffold.origin import BUNDLE, VERSION, find_origin
-from scaffold.questions import Answers, Form
+from scaffold.questions.form import Answers, Form
+from scaffold.updates.origin import BUNDLE, VERSION, find_origin
 
 NAME = ".copier-answers.yml"
 # Addresses of templates that the user said yes to, one a line.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scaffold.errors import BadAnswer, CreateFailed
-from scaffold.questions import Form
+from scaffold.questions.form import Form
 
 # The value of a question, as its place among those that are tried.
 Choice = tuple[str, int]

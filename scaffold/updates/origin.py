@@ -9,9 +9,9 @@ from pathlib import Path
 
 from scaffold import __version__
 from scaffold.errors import BadAnswer
-from scaffold.files import write_whole
-from scaffold.git import asks_if_there
-from scaffold.paths import is_checkout, template_root
+from scaffold.paths import PACKAGE, is_checkout, template_root
+from scaffold.system.files import write_whole
+from scaffold.system.git import asks_if_there
 
 DISTRIBUTION = "torch-scaffold"
 # The file that any machine with torch-scaffold has: a git bundle of every released template.
@@ -111,7 +111,7 @@ def _record(address: str, version: str | None) -> dict[str, str]:
 
 def packaged_bundle() -> Path | None:
     """The history of the template that came along, if it did."""
-    bundle = Path(__file__).with_name("template.bundle")
+    bundle = PACKAGE / "template.bundle"
     return bundle if bundle.is_file() else None
 
 

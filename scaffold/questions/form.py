@@ -8,8 +8,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaffold import layers
 from scaffold.errors import BadAnswer, did_you_mean
+from scaffold.questions import layer_groups as layers
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -142,7 +142,7 @@ class Form:
         import jinja2
         from jinja2.sandbox import SandboxedEnvironment
 
-        from scaffold.compiled import remember
+        from scaffold.render.template_cache import remember
 
         options = dict(self.settings.get("_envops", {}))
         if options.pop("undefined", "") == "jinja2.StrictUndefined":

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaffold.errors import CreateFailed, Refused
-from scaffold.git import GitFailed, call, git
-from scaffold.signals import signals_wait
+from scaffold.system.git import GitFailed, call, git
+from scaffold.system.signals import signals_wait
 
 # A file as git records it, mode and name of its content; None where there is none.
 Entry = tuple[str, str] | None
@@ -164,7 +164,7 @@ def _first_other(step: Step, folder: Path, going: set[str]) -> str:
 
 def _move_away(path: Path) -> str:
     """The command that moves something away, from where the user is."""
-    from scaffold.shell import join
+    from scaffold.system.shell import join
 
     try:
         shown = os.path.relpath(path)

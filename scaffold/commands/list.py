@@ -3,9 +3,10 @@
 import re
 from typing import Any
 
-from scaffold import layers, paths
+from scaffold import paths
 from scaffold.errors import BadAnswer, did_you_mean
-from scaffold.questions import Form, read
+from scaffold.questions import layer_groups as layers
+from scaffold.questions.form import Form, read
 
 Table = list[dict[str, str]]
 

@@ -1,0 +1,1 @@
+"""Whether a project is as it should be."""

@@ -1,0 +1,1 @@
+"""A template tried: many projects rendered, checked and trained."""

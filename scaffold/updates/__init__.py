@@ -1,0 +1,1 @@
+"""Projects brought up to a newer template, or to other answers."""

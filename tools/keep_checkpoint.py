@@ -1,7 +1,7 @@
 """Keep checkpoints of a released version, which every later one has to go on from: `python tools/keep_checkpoint.py v0.1.0`.
 
 Each project below is made by that version's template, trained on tiny images, and stopped in the middle of an epoch.
-Its run stays in `tests/checkpoints/<version>/<project>`, beside the answers and the settings that made it and what it
+Its run stays in `tests/reliability/checkpoints/<version>/<project>`, beside the answers and the settings that made it and what it
 measures.
 """
 
@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from scaffold.render.project import render
 from scaffold.updates.origin import BUNDLE
 from scaffold.updates.template_history import open_history
-from tests.crash.projects import write_images
+from tests.reliability.crash.projects import write_images
 
 # Between them: both optimizers, batch norms, averages, parts of a batch, 16 bits, groups, random numbers in the model.
 PROJECTS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -84,4 +84,4 @@ def keep(version: str, folder: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit("give a released version: python tools/keep_checkpoint.py v0.1.0")
-    keep(sys.argv[1], ROOT / "tests" / "checkpoints" / sys.argv[1])
+    keep(sys.argv[1], ROOT / "tests" / "reliability" / "checkpoints" / sys.argv[1])

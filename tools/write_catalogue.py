@@ -19,7 +19,7 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.rendered import importable, render_project  # the repository need not be installed
+from tests.generated.rendered import importable, render_project  # the repository need not be installed
 
 MARK = "# Parameters, counted by tools/write_catalogue.py for ten classes:\n"
 

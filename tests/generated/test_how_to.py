@@ -1,0 +1,217 @@
+"""The pages of docs/how-to do what they say, within their aims, and the first thing that people try is right or refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.generated import how_to
+from tests.generated.how_to import AIMS, PAGES, Page
+from tests.reliability.crash.fixtures import Rendered
+from tests.reliability.crash.projects import Change, metrics, outcome
+
+pytest_plugins = ["tests.reliability.crash.fixtures"]
+
+# one that changes what an item is, one that changes a step, one that changes the metrics
+EVERY_COMMIT = ("randaugment", "two-optimizers", "confusion-matrix")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def said(folder: Path, *words: str) -> str:
+    """What a command in a project says, which must succeed."""
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(folder)}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def result(run: Path) -> tuple[bytes, bytes]:
+    """The rows and the newest weights of a run."""
+    newest = max((run / "checkpoints").iterdir(), key=lambda path: int(path.name) if path.name.isdecimal() else -1)
+    return (run / "metrics.jsonl").read_bytes(), (newest / "model.pt").read_bytes()
+
+
+def check_exact_resume(project: Path, flags: list[str]) -> None:
+    """Killed after its first checkpoint and started again, a run ends with the bits of an undisturbed one."""
+    command = [sys.executable, "-m", "digits.train", *flags, "--epochs", "3", "--log-every", "5", "--run-dir"]
+    said(project, *command, "undisturbed")
+    command.append("killed")
+    process = subprocess.Popen(command, cwd=project, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not [*project.glob("killed/1/checkpoints/[0-9]*")]:
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was not killed in time"
+    assert "going on after step" in said(project, *command)
+
+    assert result(project / "undisturbed" / "1") == result(project / "killed" / "1")
+
+
+@pytest.fixture(scope="module")
+def types(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """mypy, which remembers what it has seen of torch."""
+    return [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path_factory.mktemp("mypy"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_diff_applies_and_stays_within_its_aim(here: Path, page: Page) -> None:
+    page.make(here)
+
+    files, added, removed, tests = page.measured()
+    aim = AIMS[page.name]
+    assert {name.split("/")[0] for name in files} <= {*aim.files}
+    assert added + removed <= aim.lines
+    assert tests <= aim.tests
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[] if page.name in EVERY_COMMIT else pytest.mark.nightly) for page in PAGES],
+    ids=lambda page: page.name,
+)
+def test_what_a_page_says_works(here: Path, page: Page, types: list[str]) -> None:
+    project = page.make(here)
+    said(project, sys.executable, "-m", "ruff", "check", "--no-cache", ".")
+    said(project, sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".")
+    said(project, *types)
+    said(project, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+    for script in page.blocks("python"):
+        said(project, sys.executable, "-c", script)
+    for _, *words in page.commands("python -m"):
+        few = ["--epochs", "2"] if words[1] == "digits.train" else []
+        said(project, sys.executable, *words, *few)
+    said(project, sys.executable, "-m", "digits.evaluate", "run/1")
+    check_exact_resume(project, page.commands("python -m digits.train")[0][3:])
+
+
+def test_the_table_of_changes_is_what_they_are() -> None:
+    text = (how_to.FOLDER / "README.md").read_text(encoding="utf-8")
+
+    assert how_to.with_table(text) == text, "python -m tests.generated.how_to"
+
+
+def test_every_page_is_in_the_table() -> None:
+    assert {path.stem for path in how_to.FOLDER.glob("*.md")} - {"README"} == {*AIMS}
+
+
+# What people try first, as it did nothing or was wrong in earlier versions.
+
+DATA, TRAIN = "PACKAGE/data.py", "PACKAGE/train.py"
+ITEM = "        return image, self.labels[number]\n"
+TORCHVISION: Change = (DATA, "import os\n", "import os\nfrom torchvision.transforms import v2\n")
+
+
+ADD = "                    run.add(terms, part)"
+STEP = "                optimizer.step()\n"
+SECOND = "        head = build_optimizer(optim_params(net, opt), opt)\n"
+MEASURED = (
+    "                run.measured(metrics.compute(), BEST, MORE_IS_BETTER)  # logs, and chooses the best checkpoint\n"
+)
+RIGHT: dict[str, tuple[Change, ...]] = {
+    "a random transform of each item": (TORCHVISION, (DATA, ITEM, ITEM.replace("image,", "v2.RandAugment()(image),"))),
+    "numbers that numpy draws in the loop": (
+        (TRAIN, "import sys\n", "import sys\nimport numpy as np\n"),
+        (TRAIN, "output = model(images)", "output = model(images * float(np.random.beta(2, 2)))"),
+    ),
+    "an epoch that is cut short": (
+        (
+            TRAIN,
+            "                scheduler.step()\n",
+            "                scheduler.step()\n                if epoch == 0 and run.progress.batch == 2:\n                    break\n",
+        ),
+    ),
+    "a schedule without the warm-up": (
+        (
+            "PACKAGE/optim.py",
+            "    warmup = warmup_steps(opt, steps_per_epoch)\n",
+            "    return lr_scheduler.PolynomialLR(optimizer, opt.epochs * steps_per_epoch)\n    warmup = 0\n",
+        ),
+    ),
+    "another loss beside": (
+        (TRAIN, ADD, "                    terms['loss'] = terms['loss'] + output[1].square().mean()\n" + ADD),
+    ),
+}
+REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
+    "a second optimizer that no run keeps": (
+        (
+            (TRAIN, "        scheduler = build", SECOND + "        scheduler = build"),
+            (TRAIN, STEP, STEP + STEP.replace("optimizer", "head")),
+        ),
+        "an optimizer steps that a run would not put back; name it in run.keep",
+    ),
+    "a schedule by epochs": (
+        (
+            (TRAIN, "                scheduler.step()\n", ""),
+            (TRAIN, "            if run.is_measured", "            scheduler.step()\n            if run.is_measured"),
+        ),
+        "step the scheduler once after each step of the optimizer",
+    ),
+    "images between 0 and 1": (
+        (TORCHVISION, (DATA, ITEM, ITEM.replace("image,", "image / 255,"))),
+        "images are uint8 from 0 to 255 until they are normalised here, and these are torch.float32",
+    ),
+    "a layer that no group has": (
+        (("PACKAGE/model.py", "        self.head = ", "        self.more = nn.Linear(4, 4)\n        self.head = "),),
+        "more.weight is in no layer group",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_people_try_first_takes_effect_and_is_exact(project: Rendered, work: Path, name: str) -> None:
+    plain = project("single")
+    changed = plain.changed(work / "code", RIGHT[name])
+    assert plain.run(work / "plain", "--epochs", "3").code == 0
+    assert changed.run(work / "changed", "--epochs", "3").code == 0
+    expected = outcome(work / "changed")
+
+    # killed in the second epoch, then asked to stop in the middle of the third
+    often = work / "often"
+    killed = ("fail_once", {"package": changed.package, "what": "die", "rank": 0, "step": 5})
+    assert changed.run(often, "--epochs", "3", faults=[killed]).code == -signal.SIGKILL
+    where = {"where": "forward", "time_": 5, "number": signal.SIGTERM}
+    asked = ("signal_in", {"package": changed.package, **where})
+    assert changed.run(often, "--epochs", "3", faults=[asked]).code == 128 + signal.SIGTERM
+    assert changed.run(often, "--epochs", "3").code == 0
+
+    assert expected.differs(outcome(often)) == []
+    assert expected.rows != outcome(work / "plain").rows
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_people_try_first_is_refused_in_a_sentence(project: Rendered, work: Path, name: str) -> None:
+    changes, sentence = REFUSED[name]
+
+    ended = project("single").changed(work / "code", changes).run(work / "run")
+
+    assert ended.code == 2, ended.said
+    assert "Traceback" not in ended.said
+    assert sentence in ended.said.splitlines()[-1]
+
+
+def test_a_run_that_ended_by_a_break_has_ended(project: Rendered, work: Path) -> None:
+    more = MEASURED + "                if epoch == 1:\n                    break\n"
+    changed = project("single").changed(work / "code", ((TRAIN, MEASURED, more),))
+    assert changed.run(work / "run").code == 0
+    before = outcome(work / "run")
+
+    again = changed.run(work / "run")
+
+    assert "run 1 is finished" in again.said
+    assert before.differs(outcome(work / "run")) == []
+    assert len(metrics(work / "run", "val")) == 2
+
+
+def test_early_stopping_is_a_setting(project: Rendered, work: Path) -> None:
+    flags = ["--lr", "1e-9", "--patience", "2"]
+    assert project("single").run(work, *flags).code == 0
+    count = len(metrics(work, "val"))
+
+    assert count < 20
+    assert "run 1 is finished" in project("single").run(work, *flags).said
+    assert project("single").run(work, "--lr", "1e-9", "--patience", "0").code == 0
+    assert len(metrics(work, "val")) == 20

@@ -1,0 +1,86 @@
+"""The table of figures, `docs/reliability.md`: each nightly test writes its line.
+
+python -m tests.reliability.crash.report        writes the table anew from the figures, and the card in the README of projects;
+                                    done before a release, since the card is a part of the template
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+FIGURES = ROOT / "docs" / "reliability.json"
+TABLE = ROOT / "docs" / "reliability.md"
+CARD = ROOT / "template" / "parts" / "reliability.md.jinja"
+RANKS_ONLY = {"B7 dead or frozen rank"}  # no row in the card of a project of one process
+HEAD = """# How reliable a generated project is
+
+Written by the tests themselves (`pytest -m nightly tests/reliability`), which break rendered projects
+in every way below and compare what they come to with an undisturbed run: SHA-256 of weights, optimizer, moving average and
+random generators, where the run stands, every row of `metrics.jsonl`, and the list of images of every batch. Never a
+tolerance, but for B14, where what was trained with another version is measured again.
+
+| promise | what was tried | reached | of | on |
+|---|---|---|---|---|
+"""
+
+
+def fingerprint() -> str:
+    """What decides over the figures."""
+    return (
+        f"torch {version('torch')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} CPUs, 1 thread for each process"
+    )
+
+
+def note(promise: str, what: str, reached: int, of: int) -> None:
+    """Keeps one figure and writes the table."""
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    date = datetime.now(timezone.utc).date().isoformat()
+    figures[f"{promise}: {what}"] = {
+        "promise": promise,
+        "what": what,
+        "reached": reached,
+        "of": of,
+        "date": date,
+        "fingerprint": fingerprint(),
+    }
+    FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    write()
+
+
+def ordered() -> list[dict[str, Any]]:
+    """All figures, by promise."""
+    figures = json.loads(FIGURES.read_text()).values()
+    return sorted(figures, key=lambda row: (int(row["promise"].split()[0].removeprefix("B")), row["what"]))
+
+
+def write() -> None:
+    """Writes the table."""
+    order = ordered()
+    lines = [f"| {row['promise']} | {row['what']} | {row['reached']} | {row['of']} | {row['date']} |" for row in order]
+    made = "; ".join(sorted({row["fingerprint"] for row in order}))
+    TABLE.write_text(HEAD + "\n".join(lines) + f"\n\nMade with: {made}.\n")
+
+
+def card(figures: list[dict[str, Any]]) -> str:
+    """One row for each promise, with the sums over all that was tried."""
+    text = "| promise | kept |\n|---|---:|\n"
+    for promise in dict.fromkeys(row["promise"] for row in figures):
+        rows = [row for row in figures if row["promise"] == promise]
+        reached, of = (sum(row[name] for row in rows) for name in ("reached", "of"))
+        line = f"| {promise.split(maxsplit=1)[1]} | {reached:,} of {of:,} |\n"
+        text += f"{{% if distributed != 'none' %}}\n{line}{{% endif %}}\n" if promise in RANKS_ONLY else line
+    newest = max(row["date"] for row in figures)
+    return text + f"\n{newest}, {figures[0]['fingerprint']}.\n"
+
+
+if __name__ == "__main__":
+    write()
+    CARD.write_text(card(ordered()))

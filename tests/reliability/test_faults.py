@@ -1,0 +1,260 @@
+"""Full disks, numbers that are none, loader workers that die or hang: each ends in a sentence, and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.crash.fixtures import Rendered
+from tests.reliability.crash.projects import FLAGS, Fault, Project, checkpoints, outcome, steps, verifies
+
+pytest_plugins = ["tests.reliability.crash.fixtures"]
+EPOCHS = ["--epochs", "4"]
+
+
+def one_checkpoint(project: Project, work: Path) -> int:
+    """The size in bytes of the largest file and of a whole checkpoint."""
+    newest = checkpoints(work) / str(steps(work)[-1])
+    return sum(path.stat().st_size for path in newest.iterdir())
+
+
+def full_disk(project: Project, work: Path, sizes: int) -> int:
+    """No file may grow beyond a limit, from nothing to more than a checkpoint needs; returns how many limits."""
+    assert project.run(work / "undisturbed", *EPOCHS).code == 0
+    expected = outcome(work / "undisturbed")
+    largest = max(path.stat().st_size for path in (checkpoints(work / "undisturbed") / "12").iterdir())
+    for number in range(sizes):
+        limit = 300 + number * largest * 6 // 5 // sizes
+        here = work / str(limit)
+        assert project.run(here, *EPOCHS, faults=[("die_at", {"folder": str(here / "run"), "operation": 32})]).code
+        before = steps(here)
+        assert before
+
+        ended = project.run(here, *EPOCHS, faults=[("file_limit", {"size": limit})])
+
+        assert ended.code in ((0, 5) if limit > largest else (5,)), ended.said
+        assert "Traceback" not in ended.said, ended.said
+        if limit <= largest:
+            assert "epoch 4/4" in ended.said, ended.said  # training went on
+            assert re.search(r"File too large: [\d.]+ MB needed, [\d.]+ MB free", ended.said), ended.said
+        assert all(verifies(checkpoints(here) / str(step)) for step in before if step in steps(here))
+        assert verifies(checkpoints(here) / str(steps(here)[-1]))
+        assert project.run(here, *EPOCHS).code == 0
+        assert expected.differs(outcome(here)) == [], limit
+    return sizes
+
+
+def test_a_full_disk_costs_the_newest_checkpoint_only(project: Rendered, work: Path) -> None:
+    full_disk(project("rich"), work, 3)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["single", "rich"])
+def test_no_full_disk_costs_more(project: Rendered, work: Path, name: str, figure: Callable[..., None]) -> None:
+    sizes = full_disk(project(name), work, 20)
+
+    figure("B4 full disk", f"{name}: a limit to the size of files, from nothing to a checkpoint", sizes, sizes)
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[None]:
+    """A file system of so many bytes."""
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+@pytest.mark.parametrize("name", ["single", "rich"])
+def test_a_disk_that_fills_up(project: Rendered, work: Path, name: str, figure: Callable[..., None]) -> None:
+    trained = project(name)
+    assert trained.run(work / "undisturbed", *EPOCHS).code == 0
+    expected = outcome(work / "undisturbed")
+    size = one_checkpoint(trained, work / "undisturbed")
+    for number in range(20):
+        here = work / str(number)
+        with small_disk(here / "run", 40_000 + size * number // 4):
+            ended = trained.run(here, *EPOCHS)
+            assert ended.code in (0, 5), ended.said
+            assert "Traceback" not in ended.said, ended.said
+            if ended.code:
+                assert "No space left on device" in ended.said
+            assert all(verifies(checkpoints(here) / str(step)) for step in steps(here))
+            shutil.copytree(here / "run", here / "roomy" / "run")
+        shutil.copy(here / "samples.jsonl", here / "roomy")
+        assert trained.run(here / "roomy", *EPOCHS).code == 0
+        assert expected.differs(outcome(here / "roomy")) == [], number
+
+    figure("B4 full disk", f"{name}: file systems from nothing to five checkpoints", 20, 20)
+
+
+def poisoned(project: Project, work: Path, where: str, step: int, value: str, only_rank: int | None = None) -> None:
+    """One number of one step is none: the run must stop by itself, name steps and items, and go on from before."""
+    spoil: Fault = (
+        "poison",
+        {"package": project.package, "where": where, "step": step, "value": float(value), "only_rank": only_rank},
+    )
+    ended = project.run(work, *EPOCHS, faults=[spoil])
+
+    assert set(ended.codes) == {6}, ended.said
+    said = re.search(r"NaN or infinite in steps (\d+) to (\d+)", ended.said)
+    assert said, ended.said
+    assert int(said[1]) <= step <= int(said[2])
+    assert re.search(rf"the items of steps {said[1]} to {said[2]}: \[\d", ended.said)
+    assert all(saved < step for saved in steps(work))
+
+
+@pytest.mark.parametrize(("where", "value"), [("input", "nan"), ("loss", "inf"), ("gradient", "nan")])
+def test_a_number_that_is_none_stops_the_run_before_it_is_saved(
+    project: Rendered, work: Path, where: str, value: str
+) -> None:
+    single = project("single")
+    assert single.run(work / "undisturbed", *EPOCHS).code == 0
+
+    poisoned(single, work / "run", where, 8, value)
+
+    assert single.run(work / "run", *EPOCHS).code == 0
+    assert outcome(work / "undisturbed").differs(outcome(work / "run")) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["single", "rich", "ddp", "fsdp"])
+def test_no_such_number_is_ever_saved(project: Rendered, work: Path, name: str, figure: Callable[..., None]) -> None:
+    trained = project(name)
+    expected = None
+    tried = 0
+    for where in ("input", "loss", "gradient"):
+        for value in ("nan", "inf"):
+            for step in range(1, 13) if name == "single" else (2, 3, 7, 12):
+                here = work / f"{where} {value} {step}"
+                poisoned(trained, here, where, step, value, only_rank=step % 2 if trained.ranks > 1 else None)
+                if step == 7:
+                    if expected is None:
+                        assert trained.run(work / "undisturbed", *EPOCHS).code == 0
+                        expected = outcome(work / "undisturbed")
+                    assert trained.run(here, *EPOCHS).code == 0
+                    assert expected.differs(outcome(here)) == []
+                tried += 1
+
+    ranks = ", on one rank only" if trained.ranks > 1 else ""
+    figure("B8 NaN", f"{name}: NaN or infinity in an image, the loss, one gradient{ranks}", tried, tried)
+
+
+def test_a_gradient_too_large_to_square_poisons_no_optimizer(project: Rendered, work: Path) -> None:
+    poisoned(project("single"), work, "gradient", 8, "1e30")
+
+
+def test_a_large_number_is_no_broken_one(project: Rendered, work: Path) -> None:
+    ended = project("single").run(work, *EPOCHS, faults=[("huge", {"package": project("single").package})])
+    assert ended.code == 0, ended.said
+
+
+def plainly(project: Project, work: Path, *flags: str, fault: Fault | None = None) -> subprocess.Popen[str]:
+    """Training in a process without our server, whose end is that of an ordinary program."""
+    code = f"import {project.package}.train as module, sys; from tests.reliability.crash import faults\n"
+    if fault:
+        code += f"faults.{fault[0]}(**{fault[1]!r})\n"
+    code += "sys.exit(module.launch(module.Options, module.train, module.show_plan))"
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), str(project.folder)]),
+    }
+    argv = [*FLAGS, "--data-dir", str(project.images), "--run-dir", str(work / "run"), *project.flags, *flags]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *argv], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def left_over(group: int) -> list[str]:
+    """The processes of a group that are still there."""
+    listed = subprocess.run(  # status 1 if there is none
+        ["ps", "-o", "pid=,stat=,args=", "-g", str(group)], check=False, capture_output=True, text=True
+    )
+    return [line for line in listed.stdout.splitlines() if line.split()[1][0] != "Z"]
+
+
+def test_a_worker_that_hangs_ends_the_run_with_a_sentence_and_leaves_no_process(project: Rendered, work: Path) -> None:
+    workers = project("workers")
+    hang: Fault = ("bad_worker", {"package": workers.package, "what": "hang", "number": 30})
+
+    started = plainly(workers, work, *EPOCHS, "--loader-timeout", "2", fault=hang)
+    began = time.monotonic()
+    said = started.communicate(timeout=60)[1]
+
+    assert started.returncode == 2, said
+    assert "no loader worker answered for 2 seconds; raise --loader-timeout" in said
+    assert "Traceback" not in said
+    assert time.monotonic() - began < 25
+    assert left_over(started.pid) == []
+
+
+def dead_workers(project: Project, work: Path, times: int) -> int:
+    """Kills a loader worker at a random moment; returns how often that ended the run."""
+    assert project.run(work / "undisturbed", *EPOCHS).code == 0
+    expected = outcome(work / "undisturbed")
+    dice = random.Random(3)
+    hit = 0
+    for number in range(times):
+        here = work / str(number)
+        faults: list[Fault] = [
+            ("kill_a_worker", {"after": dice.uniform(0, 0.5)}),
+            ("slow", {"package": project.package, "seconds": 0.05}),
+        ]
+        began = time.monotonic()
+        ended = project.run(here, *EPOCHS, faults=faults)
+        assert time.monotonic() - began < 10 + 2
+        if ended.code:
+            hit += 1
+            assert ended.code == 2, ended.said
+            assert "a loader worker died, often for want of memory" in ended.said
+            assert "Traceback" not in ended.said, ended.said
+            assert project.run(here, *EPOCHS).code == 0
+        assert expected.differs(outcome(here)) == []
+    return hit
+
+
+def test_a_dead_worker_is_a_sentence(project: Rendered, work: Path) -> None:
+    assert dead_workers(project("workers"), work, 4) > 0
+
+
+@pytest.mark.parametrize("fault", ["kill_a_worker_at_its_start", "kill_a_worker_in_a_fork"])
+def test_a_worker_that_dies_while_others_start_is_a_sentence(project: Rendered, work: Path, fault: str) -> None:
+    ended = project("workers").run(work, *EPOCHS, faults=[(fault, {})])
+
+    assert ended.code == 2, ended.said
+    assert "a loader worker died, often for want of memory" in ended.said
+    assert "Traceback" not in ended.said, ended.said
+
+
+@pytest.mark.nightly
+def test_dead_workers_are_sentences(project: Rendered, work: Path, figure: Callable[..., None]) -> None:
+    hit = dead_workers(project("workers"), work, 50)
+
+    figure("B6 loader workers", f"killed at random, a sentence within 10 s ({hit} before the end)", 50, 50)
+
+
+@pytest.mark.parametrize(("what", "why"), [("raise", "Input/output error"), ("sizes differ", "sizes differ")])
+def test_a_worker_that_raises_says_why(project: Rendered, work: Path, what: str, why: str) -> None:
+    workers = project("workers")
+    raises: Fault = ("bad_worker", {"package": workers.package, "what": what, "number": 30})
+
+    ended = workers.run(work, *EPOCHS, faults=[raises])
+
+    assert ended.code != 0
+    assert why in ended.said
+    assert "worker died" not in ended.said

@@ -1,0 +1,139 @@
+"""The docs speak of what there is: commands, flags, files, versions."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from bench import gpu
+from scaffold import __version__
+from scaffold.cli import program
+from tests.conftest import ROOT, Run
+from tests.reliability.crash import report
+
+DOCS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+    (ROOT / "docs").rglob("*.md")
+)
+DOCS += [ROOT / "template" / "project" / "README.md.jinja"]
+# Flags of other programs that the docs show.
+FOREIGN = {"--logdir", "--trust", "--vcs-ref", "--nproc-per-node", "--nnodes", "--max-restarts"}
+FOREIGN |= {flag for action in gpu.parser()._actions for flag in action.option_strings}
+
+
+def code(document: Path) -> Iterator[str]:
+    """Every line of code in a document, in a block (with its continuations joined) or within a sentence."""
+    text = document.read_text(encoding="utf-8")
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        yield from block.replace("\\\n", " ").splitlines()
+    yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+
+
+def flags_of(command: click.Command) -> set[str]:
+    """Every flag that a command takes."""
+    parameters = command.get_params(click.Context(command))
+    return {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+@pytest.fixture(scope="module")
+def flags_of_training() -> set[str]:
+    """Every setting that some generated project has."""
+    text = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "template").rglob("*")
+        if path.suffix == ".options" or path.name in ("options.py", "options.py.jinja", "evaluate.py.jinja")
+    )
+    return {"--" + name.replace("_", "-") for name in re.findall(r"^    (\w+): ", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.name))
+def test_every_command_and_flag_in_the_docs_exists(document: Path, flags_of_training: set[str]) -> None:
+    commands = program.commands
+    every_flag = set().union(*(flags_of(command) for command in commands.values()), flags_of(program))
+
+    for line in code(document):
+        said = line.split("#")[0]
+        for word in re.findall(r"(?:^|[ ;&(])scaffold ([a-z]+)", said):
+            assert word in commands, line
+        ours = re.match(r"(?:torch-)?scaffold ([a-z]+)", said.strip())
+        known = flags_of(commands[ours[1]]) if ours else every_flag | flags_of_training | FOREIGN
+        for flag in re.findall(r"(?<![\w-])(--[a-z][a-z-]*)", said):
+            assert flag in known, line
+
+
+def test_the_readme_names_the_flag_of_every_question_with_choices(scaffold: Run) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    for flag in ("--task", "--loss", "--model", "--weights", "--groups-from", "--group", "--optimizer", "--scheduler"):
+        assert flag in readme
+    for what, row in (("tasks", "task"), ("losses", "losses, with weights"), ("models", "model")):
+        said = re.search(rf"^\| {row} \|.*$", readme, re.MULTILINE)
+        names = re.findall(r"^(\S+)", scaffold("list", what).out, re.MULTILINE)[1:]
+        assert said
+        assert {*names} - {"own"} <= {*re.findall(r"\w+", said[0])}, what
+
+
+@pytest.mark.parametrize("name", program.commands)
+def test_the_help_of_every_command_has_an_example(name: str) -> None:
+    assert re.search(rf"^ *scaffold {name}", program.commands[name].help or "", re.MULTILINE)
+
+
+def test_the_changelog_has_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    assert re.search(rf"^## \[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.name))
+def test_the_links_of_the_docs_lead_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text(encoding="utf-8")):
+        assert link.startswith("https://") or (document.parent / link).exists(), link
+
+
+def test_every_file_that_the_docs_name_is_there() -> None:
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for name in re.findall(
+            r"`((?:tools|tests|docs|template|scaffold|presets|bench)/[\w./-]+)`", document.read_text()
+        ):
+            # tests/test_resume.py is one of a generated project; a part that a contributor is to write is not there yet
+            there = [ROOT / name, ROOT / "template" / "project" / f"{name}.jinja"]
+            assert any(path.exists() for path in there) or "polynomial" in name, (document.name, name)
+
+
+def test_the_table_says_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = report.TABLE.read_text()
+    monkeypatch.setattr(report, "TABLE", tmp_path / "table")
+
+    report.write()
+
+    assert (tmp_path / "table").read_text() == there
+
+
+def test_the_card_of_projects_claims_nothing_that_the_table_does_not_show() -> None:
+    def kept(text: str) -> dict[str, tuple[int, int]]:
+        rows = re.findall(r"^\| ([\w ]+) \| ([\d,]+) of ([\d,]+) \|$", text, re.MULTILINE)
+        return {name: (int(good.replace(",", "")), int(of.replace(",", ""))) for name, good, of in rows}
+
+    found = kept(report.card(report.ordered()))
+    claimed = kept(report.CARD.read_text())
+
+    assert len(claimed) >= 9
+    assert {name: row for name, row in claimed.items() if name not in found or row > found[name]} == {}
+    assert all(good == of for good, of in claimed.values())
+
+
+def tracked() -> list[Path]:
+    """Every text file of the repository."""
+    names = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
+    kinds = {".npz", ".bundle", ".png", ".svg", ".pt"}
+    return [ROOT / name for name in names if name and (ROOT / name).is_file() and Path(name).suffix not in kinds]
+
+
+def test_nothing_is_left_to_do_and_nothing_depends_on_one_machine() -> None:
+    unwanted = re.compile(r"\bTO" + r"DO\b|\bFIX" + r"ME\b|(?<![\w.~$}])/(?:wo" + r"rk|ro" + r"ot|home/\w+)/")
+
+    for path in tracked():
+        found = unwanted.search(path.read_text(encoding="utf-8"))
+        assert found is None, f"{path.relative_to(ROOT)}: {found[0]}"

@@ -1,0 +1,563 @@
+"""Updates: the newest template with the user's edits, nothing lost, and a sentence for everything that cannot be."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scaffold.errors import Refused
+from scaffold.render.project import render
+from scaffold.updates import merge as update
+from scaffold.updates.origin import BUNDLE
+from scaffold.updates.template_history import open_history
+from tests.conftest import Run, tree
+from tests.updates.updating import (
+    SEED,
+    History,
+    answers_of,
+    append,
+    commit,
+    git,
+    history,
+    move,
+    own_answers,
+    remove,
+    replace,
+)
+
+__all__ = ["history"]  # a fixture
+
+
+def new_version(history: History) -> str:
+    """A version that changes, adds, moves and removes files."""
+    return history.release(
+        append(SEED, "\n\nVALUE = 1\n"),
+        append("template/project/docs/notes.md", "Notes\n"),
+        move("template/project/tests/test_data.py.jinja", "template/project/tests/test_images.py.jinja"),
+        remove("template/project/tests/test_schedule.py.jinja"),
+        news="- seed.py has a value\n- Notes",
+    )
+
+
+@pytest.fixture
+def project(history: History, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of the first version, to work in."""
+    made = history.make(here / "p", "v1.0.0")
+    monkeypatch.chdir(made)
+    return made
+
+
+# WHAT AN UPDATE BRINGS
+
+
+def test_an_unedited_project_becomes_a_new_one_of_the_newest_version(
+    scaffold: Run, history: History, project: Path, tmp_path: Path
+) -> None:
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert tree(project) == history.fresh(tmp_path / "fresh", "v2.0.0", own_answers(project))
+    assert git(project, "status", "--porcelain") == ""
+    assert git(project, "log", "--format=%s").splitlines()[0] == "Update the template from v1.0.0 to v2.0.0"
+
+
+def test_a_second_update_has_nothing_to_do(scaffold: Run, history: History, project: Path) -> None:
+    new_version(history)
+    scaffold("update")
+    before = git(project, "rev-parse", "HEAD")
+
+    result = scaffold("update")
+
+    assert result.code == 0
+    assert "nothing newer" in result.err
+    assert git(project, "rev-parse", "HEAD") == before
+
+
+def test_a_bundle_whose_address_a_shell_wrote_out_is_still_ours(
+    scaffold: Run, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    scaffold("list")  # puts the bundle there
+    bundle = Path(BUNDLE).expanduser()
+    template = open_history(BUNDLE, "v0.2.0", tmp_path / "copy").check_out("v0.2.0", tmp_path / "v0.2.0")
+    render({}, here / "p", template, {"_src_path": str(bundle), "_commit": "v0.2.0"})
+    git(here / "p", "init", "--quiet")
+    commit(here / "p", "Start")
+    monkeypatch.chdir(here / "p")
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert answers_of(here / "p")["_src_path"] == BUNDLE
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["cut off", "of a newer one and damaged"])
+def test_a_damaged_bundle_is_put_right_or_passed_over(
+    scaffold: Run, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newer: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    scaffold("list")
+    bundle = Path(BUNDLE).expanduser()
+    whole = bundle.read_bytes()
+    head, _, rest = whole.partition(b"\n\n")
+    known = head.split(b"\n")[-1]
+    bundle.write_bytes(head + (b"\n" + known[:41] + b"refs/tags/v999.0.0" if newer else b"") + b"\n\n" + rest[:50_000])
+    template = open_history(BUNDLE, "v0.2.0", tmp_path / "copy").check_out("v0.2.0", tmp_path / "v0.2.0")
+    render({}, here / "p", template, {"_src_path": BUNDLE, "_commit": "v0.2.0"})
+    git(here / "p", "init", "--quiet")
+    commit(here / "p", "Start")
+    monkeypatch.chdir(here / "p")
+
+    result = scaffold("update", "--check")
+
+    assert result.code == 0, result.err
+    assert "v0.2.0 -> v0.3.0" in result.out
+    assert ("is damaged; the template's history that came with torch-scaffold is used" in result.err) == newer
+    assert (bundle.read_bytes() == whole) != newer
+
+
+def test_two_steps_are_as_good_as_one(scaffold: Run, history: History, project: Path) -> None:
+    new_version(history)
+    history.release(append(SEED, "OTHER = 2\n"))
+
+    scaffold("update", "--to", "2.0.0")
+    assert answers_of(project)["_commit"] == "v2.0.0"
+    scaffold("update")
+    by_steps = tree(project)
+    git(project, "reset", "--quiet", "--hard", "HEAD~2")
+    scaffold("update")
+
+    assert tree(project) == by_steps
+    assert answers_of(project)["_commit"] == "v3.0.0"
+
+
+def test_an_update_says_what_is_new_and_which_files_change(scaffold: Run, history: History, project: Path) -> None:
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert "v1.0.0 -> v2.0.0\n  - seed.py has a value\n  - Notes\n" in result.out
+    assert "docs/notes.md" in result.err
+    assert "+3 -0" in result.err
+
+
+@pytest.mark.parametrize("flag", ["--check", "--diff"])
+def test_a_look_changes_nothing(scaffold: Run, history: History, project: Path, flag: str) -> None:
+    new_version(history)
+    append("README.md", "not committed\n")(project)
+    before, head = tree(project), git(project, "rev-parse", "HEAD")
+
+    result = scaffold("update", flag)
+
+    assert result.code == 0, result.err
+    assert ("+VALUE = 1" in result.out) == (flag == "--diff")
+    assert "seed.py has a value" in result.out
+    assert tree(project) == before
+    assert git(project, "rev-parse", "HEAD") == head
+    assert git(project, "worktree", "list").count("\n") == 1
+
+
+def test_a_project_in_a_folder_of_a_repository_is_updated_there(
+    scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    history.make(here / "all" / "inner" / "p", "v1.0.0")
+    shutil.rmtree(here / "all" / "inner" / "p" / ".git")
+    append("README.md", "Everything\n")(here / "all")
+    git(here / "all", "init", "--quiet")
+    commit(here / "all")
+    append("README.md", "of mine, not committed\n")(here / "all")
+    new_version(history)
+    monkeypatch.chdir(here / "all" / "inner" / "p" / "tests")
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    project = here / "all" / "inner" / "p"
+    assert tree(project) == history.fresh(tmp_path / "fresh", "v2.0.0", own_answers(project))
+    assert (here / "all" / "README.md").read_text() == "Everything\nof mine, not committed\n"
+
+
+# EDITS ARE KEPT
+
+
+def test_edits_are_kept(scaffold: Run, history: History, project: Path) -> None:
+    replace("p/engine/seed.py", "import random\n", "import random  # mine\n")(project)
+    append("p/mine.py", "MINE = 1\n")(project)
+    (project / "p" / "digits.npz").write_bytes(b"\0mine")
+    (project / "photo.png").write_bytes(b"\x89PNG\0\xff")
+    (project / "README.md").chmod(0o755)
+    move("tests/test_data.py", "tests/test_my_data.py")(project)
+    remove("p/engine/pictures.py")(project)
+    commit(project)
+    history.release(
+        append(SEED, "\n\nVALUE = 1\n"), append("template/project/tests/test_data.py.jinja", "\nMORE = 1\n")
+    )
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert "import random  # mine\n" in (project / "p" / "engine" / "seed.py").read_text()
+    assert "VALUE = 1\n" in (project / "p" / "engine" / "seed.py").read_text()
+    assert (project / "p" / "mine.py").read_text() == "MINE = 1\n"
+    assert (project / "p" / "digits.npz").read_bytes() == b"\0mine"
+    assert (project / "photo.png").read_bytes() == b"\x89PNG\0\xff"
+    assert os.access(project / "README.md", os.X_OK)
+    assert "MORE = 1\n" in (project / "tests" / "test_my_data.py").read_text()
+    assert not (project / "tests" / "test_data.py").exists()
+    assert not (project / "p" / "engine" / "pictures.py").exists()
+
+
+def test_a_file_that_the_user_deleted_stays_away_and_is_named(scaffold: Run, history: History, project: Path) -> None:
+    remove("p/engine/seed.py")(project)
+    commit(project)
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert not (project / "p" / "engine" / "seed.py").exists()
+    assert "note: p/engine/seed.py has changed in the template; you had deleted it" in result.err
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (remove("template/project/tests/test_schedule.py.jinja"), "tests/test_schedule.py goes away"),
+        (
+            move(
+                "template/project/tests/test_schedule.py.jinja",
+                "template/project/tests/{% if ema %}t.py{% endif %}.jinja",
+            ),
+            "tests/test_schedule.py goes away",
+        ),
+    ],
+    ids=["deleted", "switched off"],
+)
+def test_an_edited_file_that_the_template_gives_up_is_kept_beside(
+    scaffold: Run, history: History, project: Path, edit: object, said: str
+) -> None:
+    append("tests/test_schedule.py", "\nMINE = 1\n")(project)
+    commit(project)
+    mine = (project / "tests" / "test_schedule.py").read_bytes()
+    assert callable(edit)
+    history.release(edit)
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert f"note: {said}, and you had edited it; yours is kept as tests/test_schedule.py.kept" in result.err
+    assert (project / "tests" / "test_schedule.py.kept").read_bytes() == mine
+    assert not (project / "tests" / "test_schedule.py").exists()
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_where_an_edited_file_went_is_told_by_the_template(scaffold: Run, history: History, project: Path) -> None:
+    append("p/engine/plan.py", "\nMINE = 1\n")(project)
+    commit(project)
+    history.release(
+        remove("template/project/{{ package_name }}/engine/plan.py"),
+        append("template/moved.yml", "engine/plan.py: train.py and engine/run.py\n"),
+    )
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert (
+        "note: p/engine/plan.py goes to p/train.py and p/engine/run.py, and you had edited it; "
+        "yours is kept as p/engine/plan.py.kept"
+    ) in result.err
+
+
+def test_edits_follow_a_file_that_the_template_renames(scaffold: Run, history: History, project: Path) -> None:
+    append("tests/test_data.py", "\nMINE = 1\n")(project)
+    commit(project)
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert "MINE = 1\n" in (project / "tests" / "test_images.py").read_text()
+
+
+def test_a_conflict_is_named_by_file_and_line_and_can_be_given_up(
+    scaffold: Run, history: History, project: Path
+) -> None:
+    append("p/engine/seed.py", "\nVALUE = 'mine'\n")(project)
+    commit(project)
+    before, head = tree(project), git(project, "rev-parse", "HEAD")
+    new_version(history)
+
+    result = scaffold("update")
+
+    lines = (project / "p" / "engine" / "seed.py").read_text().splitlines()
+    place = lines.index("<<<<<<< yours") + 1
+    assert result.code == 3
+    assert "error: 1 conflict, between <<<<<<< yours and >>>>>>> template v2.0.0" in result.err
+    assert f"   at: p/engine/seed.py:{place}\n" in result.err
+    assert "VALUE = 'mine'" in lines
+    assert "VALUE = 1" in lines
+    assert git(project, "diff", "--name-only", "--diff-filter=U").split() == ["p/engine/seed.py"]
+    assert git(project, "rev-parse", "HEAD") == head
+    assert "an earlier update is not finished: p/engine/seed.py has conflicts" in scaffold("update").err
+
+    assert "give up    git reset --hard" in result.err
+    git(project, "reset", "--quiet", "--hard")
+    assert tree(project) == before
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_a_conflict_can_be_finished(scaffold: Run, history: History, project: Path) -> None:
+    append("p/engine/seed.py", "\nVALUE = 'mine'\n")(project)
+    commit(project)
+    new_version(history)
+    scaffold("update")
+
+    (project / "p" / "engine" / "seed.py").write_text("VALUE = 'both'\n")
+    commit(project)
+
+    assert "nothing newer" in scaffold("update").err
+    assert (project / "docs" / "notes.md").is_file()
+
+
+def test_a_file_that_both_added_is_a_conflict_with_both_in_it(scaffold: Run, history: History, project: Path) -> None:
+    append("docs/notes.md", "My notes\n")(project)
+    commit(project)
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert {"My notes", "Notes"} <= set((project / "docs" / "notes.md").read_text().splitlines())
+
+
+def test_an_ignored_file_of_the_user_is_not_written_over(scaffold: Run, history: History, project: Path) -> None:
+    append(".gitignore", "docs/\n")(project)
+    commit(project)
+    append("docs/notes.md", "secret\n")(project)
+    new_version(history)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert "docs/notes.md comes with the template, and you have a file of that name that git ignores" in result.err
+    assert (project / "docs" / "notes.md").read_text() == "secret\n"
+    assert git(project, "status", "--porcelain") == ""
+
+
+# WHAT ELSE IS THE USER'S
+
+
+def test_a_commit_made_while_the_question_waits_is_not_undone(history: History, project: Path) -> None:
+    new_version(history)
+
+    with update.opened(project) as work:
+        merged = update.update(work)
+        append("mine.py", "MINE = 1\n")(project)
+        commit(project)
+        with pytest.raises(Refused, match="the project has got another commit meanwhile"):
+            update.apply(work, merged)
+
+    assert (project / "mine.py").is_file()
+    assert git(project, "log", "--format=%s").splitlines()[0] == "Edit"
+    assert git(project, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("conflict", [False, True])
+def test_ctrl_c_while_the_files_change_comes_too_late(
+    history: History, project: Path, tmp_path: Path, conflict: bool
+) -> None:
+    if conflict:
+        append("p/engine/seed.py", "\nVALUE = 'mine'\n")(project)
+        commit(project)
+    new_version(history)
+    # files take their time where they change
+    slow = f"""
+import os, pathlib, time
+begun, real = pathlib.Path({str(tmp_path / "begun")!r}), os.replace
+def replace(source, target):
+    real(source, target)
+    if str(target).startswith(os.getcwd()) and "/.git/" not in str(target) and not begun.exists():
+        begun.touch()
+        time.sleep(3)
+os.replace = replace
+from scaffold.cli import main
+main(["update"])
+"""
+
+    process = subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+
+    assert process.returncode == (3 if conflict else 0), said
+    assert ("1 conflict" if conflict else "Updated to v2.0.0") in said
+    assert (project / "docs" / "notes.md").is_file()
+    assert not (project / ".git" / "index.lock").exists()
+    unmerged = git(project, "diff", "--name-only", "--diff-filter=U").split()
+    assert unmerged == (["p/engine/seed.py"] if conflict else [])
+
+
+def test_a_worktree_on_a_disk_that_is_away_is_not_forgotten(scaffold: Run, history: History, project: Path) -> None:
+    side, away = project.parent / "side", project.parent / "away"
+    git(project, "worktree", "add", "--quiet", "--detach", str(side))
+    side.rename(away)
+    new_version(history)
+
+    for words in (["check"], ["update", "--check"], ["update", "--diff"], ["update"]):
+        scaffold(*words)
+
+    away.rename(side)
+    assert git(side, "status", "--porcelain") == ""
+    assert git(project, "worktree", "list").count("\n") == 2
+
+
+@pytest.mark.parametrize("name", ["p", "a b", "^p", "_p"])  # some signs mean something to git
+def test_what_to_type_after_a_conflict_leaves_the_rest_of_the_repository_alone(
+    scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    whole = project.parent / "a whole"
+    shutil.rmtree(project / ".git")
+    whole.mkdir()
+    shutil.move(project, whole / name)
+    append("thesis.tex", "one\n")(whole)
+    append(f"{name}/p/engine/seed.py", "\nVALUE = 'mine'\n")(whole)
+    git(whole, "init", "--quiet")
+    commit(whole)
+    before = tree(whole / name)
+    append("thesis.tex", "two\n")(whole)
+    new_version(history)
+    monkeypatch.chdir(whole / name / "tests")
+
+    result = scaffold("update")
+    again = scaffold("update")
+
+    assert result.code == again.code == 3
+    assert "edit, then    git add -A -- " in result.err
+    give_up = result.err.split("give up    ")[1].splitlines()[0]
+    assert give_up in again.err
+    subprocess.run(give_up, shell=True, check=True)
+    assert tree(whole / name) == before
+    assert git(whole, "status", "--porcelain") == " M thesis.tex\n"
+
+
+def test_where_nothing_can_be_locked_it_works_all_the_same(
+    scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    new_version(history)
+    monkeypatch.setattr("fcntl.flock", no_locks)
+
+    assert scaffold("update").code == 0
+    assert scaffold("new", "../q", "--yes").code == 0
+    assert sorted(path.name for path in project.parent.iterdir() if "partial" in path.name) == []
+
+
+# WHAT IS REFUSED
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_somebody_else_is_named_as_such(scaffold: Run, history: History, project: Path) -> None:
+    for path in (project, project / ".git"):
+        os.chown(path, 12345, 12345)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert "git does not trust the repository, because it belongs to somebody else" in result.err
+    assert "if you do   git config --global --add safe.directory " in result.err
+
+
+@pytest.mark.parametrize("edit", [append("README.md", "mine\n"), append("notes.txt", "mine\n")], ids=["edit", "file"])
+def test_a_tree_with_changes_is_refused_with_what_to_type(
+    scaffold: Run, history: History, project: Path, edit: object
+) -> None:
+    new_version(history)
+    assert callable(edit)
+    edit(project)
+    before = tree(project)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert 'git add -A && git commit -m "Before the update"' in result.err
+    assert "git stash --include-untracked" in result.err
+    assert tree(project) == before
+
+
+def test_a_project_without_a_commit_is_refused(scaffold: Run, history: History, project: Path) -> None:
+    shutil.rmtree(project / ".git")
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert "git init && git add -A && git commit" in result.err
+
+
+def test_without_git_it_says_so(
+    scaffold: Run, history: History, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    result = scaffold("update")
+
+    assert result.code == 4
+    assert "git was not found" in result.err
+
+
+def test_a_folder_that_is_no_project_is_named(scaffold: Run, history: History, here: Path) -> None:
+    result = scaffold("update")
+
+    assert result.code == 2
+    assert "is in no project of torch-scaffold" in result.err
+
+
+def test_there_is_no_way_back_to_an_older_version(scaffold: Run, history: History, project: Path) -> None:
+    new_version(history)
+    scaffold("update")
+
+    assert "v1.0.0 is older" in scaffold("update", "--to", "1.0.0").err
+    assert "there is   v1.0.0, v2.0.0" in scaffold("update", "--to", "7").err
+
+
+def test_an_identity_that_git_lacks_is_asked_for(
+    scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_version(history)
+    before = tree(project)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    assert 'git config --global user.name "Your Name"' in result.err
+    assert tree(project) == before
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("True", 0), ("False", 1)])
+def test_quick_tests_run_afterwards_when_asked(
+    scaffold: Run, history: History, project: Path, outcome: str, code: int
+) -> None:
+    shutil.rmtree(project / "tests")
+    append("tests/test_mine.py", f"import pytest\n\n\n@pytest.mark.quick\ndef test_it():\n    assert {outcome}\n")(
+        project
+    )
+    commit(project)
+    history.release(append(SEED, "\n\nVALUE = 1\n"))
+
+    result = scaffold("update", "--test")
+
+    assert result.code == code, result.err
+    assert ("the update is done, and the quick tests of the project fail" in result.err) == (code == 1)
+    assert answers_of(project)["_commit"] == "v2.0.0"

@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 from scaffold import __version__
-from scaffold.commands.list import about
 from scaffold.conversation.terminal import BACK, Option, Screen
 from scaffold.errors import BadAnswer, Cancelled, Refused
 from scaffold.paths import presets
@@ -18,6 +17,7 @@ from scaffold.questions import answers
 from scaffold.questions import layer_groups as layers
 from scaffold.questions.answers import Given
 from scaffold.questions.form import Form, Question
+from scaffold.questions.tables import about
 from scaffold.render.project import check_target, preview
 
 _LABELS = {

@@ -1,0 +1,63 @@
+"""`scaffold change`: other answers for a project."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scaffold.commands.answer_options import AnswersCommand
+from scaffold.commands.applying import apply, tell_of
+from scaffold.commands.program import program
+from scaffold.conversation.output import has_somebody, settings, show, use_colour
+from scaffold.errors import BadAnswer
+
+if TYPE_CHECKING:
+    from scaffold.updates.merge import Merged, Work
+
+
+@program.command(cls=AnswersCommand)
+@click.option("--diff", "show_diff", is_flag=True, help="Show the difference, change nothing.")
+@click.option("--trust", metavar="ADDRESS", default="", help="Take templates from this address, now and later.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before applying it.")
+def change(show_diff: bool, trust: str, yes: bool, **flags: Any) -> None:
+    """Give a project other answers, with your edits kept.
+
+    \b
+      scaffold change --scheduler step
+      scaffold change --distributed fsdp --diff
+      scaffold change                      asks
+    """
+    from pathlib import Path
+
+    from scaffold.updates import merge as updates
+
+    with updates.opened(Path.cwd(), trust=trust, must_be_clean=not show_diff) as work:
+        tell_of(work)
+        named = any(value not in (None, ()) for value in flags.values())
+        merged = updates.change(work, flags) if named else ask_again(work)
+        if merged.is_nothing:
+            show("The project has these answers already.")
+            return
+        if show_diff:
+            click.echo(updates.diff(work, merged))
+            return
+        apply(work, merged, yes=yes)
+    show("Changed, your edits kept.   Review: git show   Undo: git revert HEAD")
+
+
+def ask_again(work: "Work") -> "Merged":
+    """What a project becomes by the answers of a conversation in which each is proposed as it is."""
+    from scaffold.questions.form import Form
+    from scaffold.updates import merge as updates
+
+    if not has_somebody():
+        raise BadAnswer(
+            "no terminal to ask questions in, and no flag says what to change",
+            help="for example   scaffold change --scheduler step",
+        )
+    from scaffold.conversation.terminal import look
+    from scaffold.conversation.wizard import reconsider
+
+    form = Form(work.template)
+    screen = look(colour=use_colour(), plain=bool(settings.get("plain")))
+    answers = reconsider(form, screen, updates.standing(form, work.recorded.answers))
+    return updates.change_to(work, answers, [question.name for question in form.questions.values()])

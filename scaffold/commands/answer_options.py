@@ -18,12 +18,11 @@ class AnswersCommand(click.Command):
 def answer_options() -> list[click.Option]:
     """One option for each question."""
     from scaffold.paths import template_root
-    from scaffold.questions.form import read
+    from scaffold.questions.copier_yml import read
 
     options = []
     for question in read(template_root())[1].values():
-        # the class of one's own model is part of --model
-        if question.is_fact or question.name == "model_class":
+        if question.is_fact or not question.kind.has_flag:
             continue
         names = [question.flag, question.name]
         if question.type == "bool":
@@ -31,16 +30,16 @@ def answer_options() -> list[click.Option]:
             options.append(click.Option(names, default=None, help=question.help))
             continue
         values = [str(value) for value in question.values]
-        metavar = {"losses": "NAME[=WEIGHT]", "layer_groups": "NAME=MULT", "weights_skip": "LAYER"}.get(question.name)
-        if question.name == "model":
-            values = [value for value in values if value != "own"] + ["PACKAGE.MODULE:CLASS"]
+        typed = [word if word in values else word.upper() for word in question.kind.typed(values)]
         repeated = question.type == "yaml"
         options.append(
             click.Option(
                 names,
                 multiple=repeated,
                 default=None,
-                metavar=metavar or "|".join(values) or {"int": "N", "float": "X"}.get(question.type, "TEXT"),
+                metavar=question.kind.metavar
+                or "|".join(typed)
+                or {"int": "N", "float": "X"}.get(question.type, "TEXT"),
                 help=question.about + (" (can be repeated)" if repeated else ""),
             )
         )

@@ -8,7 +8,7 @@ import click
 from scaffold.commands.answer_options import AnswersCommand
 from scaffold.commands.program import program
 from scaffold.conversation.output import as_json_text, has_somebody, settings, show, use_colour
-from scaffold.errors import BadAnswer, printable
+from scaffold.errors import BadAnswer, did_you_mean, printable
 from scaffold.system.shell import join
 
 if TYPE_CHECKING:
@@ -101,8 +101,10 @@ def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], s
 
 def next_commands(answers: dict[str, Any], target: str) -> list[str]:
     """What to type now."""
-    launcher = "python" if answers["distributed"] == "none" else "torchrun --nproc-per-node 2"
-    return [join(["cd", target]), 'pip install -e ".[dev]"', f"{launcher} -m {answers['package_name']}.train"]
+    from scaffold.questions.answer_types import DISTRIBUTED, PACKAGE
+
+    train = f"{DISTRIBUTED.launcher(answers)} -m {PACKAGE.of(answers)}.train"
+    return [join(["cd", target]), 'pip install -e ".[dev]"', train]
 
 
 def tell(answers: dict[str, Any], target: str, files: list[str], command: str) -> None:
@@ -119,12 +121,14 @@ def tell(answers: dict[str, Any], target: str, files: list[str], command: str) -
 
 def close(answers: dict[str, Any], target: str, made: "Created", command: str, warnings: list[str]) -> None:
     """The closing lines: what was made, what to type now, how to make it again."""
+    from scaffold.questions.answer_types import PACKAGE
+
     show(f"Created {printable(target)} ({len(made.files)} files)")
     for warning in [*warnings, *([made.uncommitted] if made.uncommitted else [])]:
         show(f"note: {warning}")
     if settings.get("quiet"):
         return
-    package = answers["package_name"]
+    package = PACKAGE.of(answers)
     worth_reading = {
         "README.md": "what you chose, how to run, how to change",
         f"{package}/train.py": "the loop: start reading here",
@@ -145,7 +149,7 @@ def preview(
     files: dict[str, bytes], target: str, answers: dict[str, Any], command: str, show_file: str | None, as_json: bool
 ) -> None:
     """What would be written: one file, the result as JSON, or the tree."""
-    from scaffold.errors import did_you_mean
+    from scaffold.questions.answer_types import PACKAGE
 
     if show_file:
         if show_file not in files:
@@ -162,4 +166,4 @@ def preview(
         width = max(len(name) for name in files)
         for name, content in files.items():
             click.echo(f"  + {name:<{width}}  {len(content) / 1000:6.1f} KB")
-        click.echo(f"{len(files)} files. Nothing was written.   One file: --show {answers['package_name']}/train.py")
+        click.echo(f"{len(files)} files. Nothing was written.   One file: --show {PACKAGE.of(answers)}/train.py")

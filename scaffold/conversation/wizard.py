@@ -1,6 +1,5 @@
 """The conversation: a start, the questions one after another with a way back, and a last yes."""
 
-import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,22 +14,14 @@ from scaffold.errors import BadAnswer, Cancelled, Refused
 from scaffold.paths import presets
 from scaffold.questions import answers
 from scaffold.questions import layer_groups as layers
+from scaffold.questions.answer_types import GROUPS_FROM, LAYER_GROUPS, LOSSES, MODEL, PACKAGE, PROJECT
+from scaffold.questions.answer_types.model import OWN
 from scaffold.questions.answers import Given
-from scaffold.questions.form import Form, Question
+from scaffold.questions.copier_yml import Question
+from scaffold.questions.form import Form
+from scaffold.questions.numbers import number, short_count
 from scaffold.questions.tables import about
 from scaffold.render.project import check_target, preview
-
-_LABELS = {
-    "project_name": "Name",
-    "groups_from": "Layers learn",
-    "lr": "Learning rate",
-    "warmup": "Warm-up",
-    "clip": "Clipping",
-    "accumulate": "Parts of batch",
-    "ema": "EMA",
-    "ci": "CI",
-    "license": "Licence",
-}
 
 
 @dataclass
@@ -53,12 +44,12 @@ class Talk:
     @property
     def folder(self) -> str:
         """The project's folder, as far as it is known."""
-        return self.target or str(self.values.get("project_name") or free_name())
+        return self.target or str(self.values.get(PROJECT.name) or PROJECT.free())
 
     @property
     def name(self) -> str:
         """The name of that folder."""
-        return os.path.basename(os.path.abspath(self.folder))
+        return PROJECT.of_folder(self.folder)
 
 
 def converse(form: Form, screen: Screen, given: Given, target: str | None) -> tuple[dict[str, Any], str]:
@@ -85,22 +76,14 @@ def converse(form: Form, screen: Screen, given: Given, target: str | None) -> tu
 def reconsider(form: Form, screen: Screen, before: Given) -> dict[str, Any]:
     """Every answer of a project asked again, with those it has proposed; its names stay."""
     prompts = import_module("scaffold.conversation.line_prompts" if screen.plain else "scaffold.conversation.prompts")
-    names = ("project_name", "package_name")
+    names = (PROJECT.name, PACKAGE.name)
     kept = Given({name: before.values[name] for name in names}, {name: before.sources[name] for name in names})
-    talk = Talk(form, screen, prompts, kept, str(before.values["project_name"]), before=dict(before.values))
+    talk = Talk(form, screen, prompts, kept, PROJECT.or_else(before.values), before=dict(before.values))
     screen.say("enter keeps an answer · nothing is changed until you say so · ctrl-c cancels")
     screen.say()
     while not _ask_all(talk):
         pass
     return form.recorded(form.fill(talk.values, talk.name))
-
-
-def free_name() -> str:
-    """A name for a project whose folder does not exist yet."""
-    number = 1
-    while Path(name := f"my-project-{number}" if number > 1 else "my-project").exists():
-        number += 1
-    return name
 
 
 def _load() -> None:
@@ -176,9 +159,9 @@ def _context(talk: Talk, question: Question) -> dict[str, Any]:
 def _ask(talk: Talk, question: Question) -> bool:
     """Ask one question and say its answer back; False when the person went back instead."""
     context = _context(talk, question)
-    if question.name == "losses":
+    if question.kind is LOSSES:
         answer = _ask_losses(talk, question, context)
-    elif question.name == "layer_groups":
+    elif question.kind is LAYER_GROUPS:
         answer = _ask_groups(talk, question, context)
     elif question.choices or question.type == "bool":
         answer = _ask_choice(talk, question, context)
@@ -188,7 +171,7 @@ def _ask(talk: Talk, question: Question) -> bool:
         return False
     value = talk.form.check(question, answer, context)
     talk.said[question.name] = value
-    _recap(talk, _label(question), _as_text(talk, question, value, context))
+    _recap(talk, question.kind.label, _as_text(talk, question, value, context))
     return True
 
 
@@ -199,8 +182,8 @@ def _default(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any:
             return talk.form.check(question, talk.before[question.name], context)
         except BadAnswer:
             pass
-    if question.name == "project_name":
-        return free_name()
+    if question.kind is PROJECT:
+        return PROJECT.free()
     return talk.form.default(question, context)
 
 
@@ -227,19 +210,19 @@ def _halves(label: str) -> tuple[str, str]:
 
 def _outcome(talk: Talk, question: Question, value: Any, context: Mapping[str, Any]) -> str:
     """What a strategy for the layers makes of this model."""
-    if question.name != "groups_from" or value == "own":
+    if question.kind is not GROUPS_FROM or value == OWN:
         return ""
     try:
-        groups = talk.form.fill({**context, "groups_from": value}, talk.name, until="optimizer")["layer_groups"]
+        groups = LAYER_GROUPS.of(talk.form.fill({**context, GROUPS_FROM.name: value}, talk.name))
     except BadAnswer:
         return ""
-    model = talk.form.model_of(context)[1]
+    model = MODEL.known(context)[1]
     return "  ".join(_group_line(group, model) for group in groups)
 
 
 def _group_line(group: Mapping[str, Any], model: layers.Model | None) -> str:
-    size = f" ({layers.short_count(layers.parameters_of(group['layers'], model))})" if model else ""
-    return f"{group['name']} ×{layers.number(group['lr'])}{size}"
+    size = f" ({short_count(layers.parameters_of(group['layers'], model))})" if model else ""
+    return f"{group['name']} ×{number(group['lr'])}{size}"
 
 
 def _ask_text(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any:
@@ -248,14 +231,14 @@ def _ask_text(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any
     def problem(line: str) -> str:
         try:
             value = talk.form.check(question, line.strip(), context)
-            if question.name == "project_name":
+            if question.kind is PROJECT:
                 check_target(Path(value))
         except (BadAnswer, Refused) as error:
             return error.message
         return ""
 
     shown = _as_text(talk, question, default, context)
-    words = layers.names_of(*talk.form.model_of(context)[1:]) if question.type == "yaml" else None
+    words = question.kind.completions(talk.form, context)
     answer = talk.prompts.text(
         talk.screen, talk.screen.fit(question.about), shown, problem, words=(lambda _: words) if words else None
     )
@@ -278,7 +261,7 @@ def _problem_of(talk: Talk, question: Question, context: Mapping[str, Any]) -> C
 def _ask_losses(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any:
     """Which losses, then, when there are several, with which weights."""
     default = _default(talk, question, context)
-    known = context.get("fitting_losses") or talk.form.losses_of(context)
+    known = LOSSES.fitting(talk.form, context)
     problem = _problem_of(talk, question, context)
 
     while True:
@@ -290,7 +273,7 @@ def _ask_losses(talk: Talk, question: Question, context: Mapping[str, Any]) -> A
                 return BACK
             if len(chosen) == 1 and not problem(chosen[0]):
                 return chosen
-        weights = {loss["name"]: layers.number(loss["weight"]) for loss in default}
+        weights = {loss["name"]: number(loss["weight"]) for loss in default}
         line = talk.prompts.text(
             talk.screen,
             "Which losses, with which weights?" if talk.screen.is_ascii else "With which weights?",
@@ -304,7 +287,7 @@ def _ask_losses(talk: Talk, question: Question, context: Mapping[str, Any]) -> A
 
 def _ask_groups(talk: Talk, question: Question, context: Mapping[str, Any]) -> Any:
     """The groups as one line, with the table of what it means below."""
-    model_name, model, has_head = talk.form.model_of(context)
+    model_name, model, has_head = MODEL.known(context)
     default = _default(talk, question, context)
     if default == talk.before.get(question.name):
         line = " ".join(layers.write_groups(default, model_name, model, has_head))
@@ -333,8 +316,8 @@ def group_table(groups: list[dict[str, Any]], model: layers.Model | None) -> lis
     width = max(len(group["name"]) for group in groups)
     lines = []
     for group, size in zip(groups, sizes, strict=True):
-        multiplier = "freeze" if group["lr"] == 0 else f"×{layers.number(group['lr'])}"
-        share = f"  {layers.short_count(size):>7}  {100 * size / sum(sizes):5.1f} %" if model else ""
+        multiplier = "freeze" if group["lr"] == 0 else f"×{number(group['lr'])}"
+        share = f"  {short_count(size):>7}  {100 * size / sum(sizes):5.1f} %" if model else ""
         lines.append(f" {group['name']:<{width}}  {multiplier:<6}{share}  {', '.join(group['layers'])}")
     return lines
 
@@ -388,9 +371,9 @@ def _change(talk: Talk) -> None:
     context = talk.form.fill(talk.values, talk.name)
     asked = [question for question in talk.form.questions.values() if talk.form.is_asked(question, context)]
     if talk.target:
-        asked = [question for question in asked if question.name != "project_name"]
+        asked = [question for question in asked if question.kind is not PROJECT]
     options = [
-        Option(question.name, _label(question), _as_text(talk, question, context[question.name], context))
+        Option(question.name, question.kind.label, _as_text(talk, question, context[question.name], context))
         for question in asked
     ]
     name = _select(talk, "Which answer?", options, None)
@@ -398,8 +381,8 @@ def _change(talk: Talk) -> None:
         return
     given, said = Given(dict(talk.given.values), dict(talk.given.sources)), dict(talk.said)
     open_again = [name]
-    if name == "groups_from" and "layer_groups" in talk.values:
-        open_again.append("layer_groups")
+    if name == GROUPS_FROM.name and LAYER_GROUPS.name in talk.values:
+        open_again.append(LAYER_GROUPS.name)
     for forgotten in open_again:
         talk.before[forgotten] = context[forgotten]
         talk.given.forget(forgotten)
@@ -446,10 +429,6 @@ def _recap(talk: Talk, label: str, value: str) -> None:
     talk.screen.say(f"{talk.screen.signs.done} {label:<15} {value}", sign=talk.screen.signs.done)
 
 
-def _label(question: Question) -> str:
-    return _LABELS.get(question.name, question.name.replace("_", " ").capitalize())
-
-
 def _progress(talk: Talk, question: Question) -> str:
     try:
         asked = [name for name in talk.form.asked(talk.values, talk.name) if name not in talk.given.values]
@@ -462,12 +441,4 @@ def _progress(talk: Talk, question: Question) -> str:
 
 def _as_text(talk: Talk, question: Question, value: Any, context: Mapping[str, Any]) -> str:
     """An answer as a person would type it."""
-    if question.name == "layer_groups":
-        return " ".join(layers.write_groups(value, *talk.form.model_of(context)))
-    if question.name == "losses":
-        return " ".join(f"{loss['name']}={layers.number(loss['weight'])}" for loss in value)
-    if question.type == "bool":
-        return "yes" if value else "no"
-    if question.type == "yaml":
-        return " ".join(value) or "none"
-    return layers.number(value) if question.type == "float" else str(value)
+    return " ".join(question.kind.write(talk.form, question, value, context))

@@ -12,6 +12,7 @@ from typing import Any
 
 from scaffold.errors import BadAnswer, Cancelled, CreateFailed, ScaffoldError
 from scaffold.health import project_probe as probe
+from scaffold.questions.answer_types import DISTRIBUTED, LAYER_GROUPS, PACKAGE, PRECISION
 from scaffold.questions.form import Answers
 from scaffold.render.project import list_files, render
 from scaffold.system.git import asks
@@ -184,7 +185,7 @@ def _is_foreign(name: str) -> bool:
 
 def _ask_python(project: Path, answers: Answers, python: str) -> dict[str, Any]:
     """What the project's own Python has and says of the groups; `failed` where it does not answer."""
-    words = [str(answers[name]) for name in ("package_name", "distributed", "precision")]
+    words = [str(question.of(answers)) for question in (PACKAGE, DISTRIBUTED, PRECISION)]
     try:
         done = subprocess.run(
             [python, str(Path(probe.__file__).resolve()), *words],
@@ -213,14 +214,14 @@ def _groups(found: dict[str, Any], answers: Answers) -> list[Finding]:
     if "groups" in found:
         held = ", ".join(f"{name} {count} tensors" for name, count in found["groups"].items())
         findings = [Finding("code", "ok", f"every group matches the model: {held}")]
-        recorded_names = [group["name"] for group in answers["layer_groups"]]
+        recorded_names = [group["name"] for group in LAYER_GROUPS.of(answers)]
         if list(found["groups"]) != recorded_names:
             findings.append(
                 Finding("code", "note", f"the project was made with the groups {', '.join(recorded_names)}")
             )
         return findings
     if "groups_error" in found:
-        package = answers["package_name"]
+        package = PACKAGE.of(answers)
         help = f"see {package}/optim.py, and   python -m {package}.train --plan"
         return [Finding("code", "problem", f"the groups do not match the model: {found['groups_error']}", help)]
     return []
@@ -246,9 +247,9 @@ def _machine(project: Path, found: dict[str, Any], answers: Answers) -> list[Fin
         needed = "nccl" if found["devices"] else "gloo"
         good = needed in found["backends"]
         message = (
-            f"{needed} is there for {answers['distributed']}"
+            f"{needed} is there for {DISTRIBUTED.of(answers)}"
             if good
-            else (f"{answers['distributed']} was chosen, and this torch has no {needed}")
+            else (f"{DISTRIBUTED.of(answers)} was chosen, and this torch has no {needed}")
         )
         findings.append(
             Finding(
@@ -259,7 +260,7 @@ def _machine(project: Path, found: dict[str, Any], answers: Answers) -> list[Fin
             )
         )
     if found.get("bf16") is False:
-        findings.append(Finding("machine", "note", "this GPU has no bf16", "scaffold change --precision fp32"))
+        findings.append(Finding("machine", "note", "this GPU has no bf16", f"scaffold change {PRECISION.flag} fp32"))
     return findings
 
 

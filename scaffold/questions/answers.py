@@ -1,6 +1,5 @@
 """Where answers come from: flags over a file of answers over a preset over the defaults."""
 
-import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from scaffold.errors import BadAnswer, did_you_mean
 from scaffold.paths import presets
+from scaffold.questions.answer_types import PROJECT, type_of
 from scaffold.questions.form import Form
 
 
@@ -22,16 +22,10 @@ class Given:
 
     def take(self, name: str, value: Any, source: str) -> None:
         """Take an answer over those given before, with what it implies."""
-        if name == "model":
-            if ":" in str(value):
-                self.values["model_class"], self.sources["model_class"] = value, source
-                value = "own"
-            elif value != "own":
-                self.forget("model_class")
-        if name == "groups_from" and value != "own":
-            self.forget("layer_groups")
-        if name == "layer_groups":
-            self.values["groups_from"], self.sources["groups_from"] = "own", source
+        type_of(name).take(self, value, source)
+
+    def put(self, name: str, value: Any, source: str) -> None:
+        """Note an answer, and where it was given."""
         self.values[name], self.sources[name] = value, source
 
     def forget(self, name: str) -> None:
@@ -56,18 +50,8 @@ def gather(form: Form, flags: Mapping[str, Any], *, preset: str | None, answers_
         _take_file(form, given, Path(answers_file), answers_file)
     flags = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
     said = {name: value for name, value in flags.items() if value is not None and value != []}
-    if said.get("groups_from") == "own" and "layer_groups" not in said:
-        raise BadAnswer(
-            "--groups-from own needs the groups",
-            at="--groups-from",
-            help="name them, for example   --group backbone=0.1 --group head=1",
-        )
-    if said.get("groups_from", "own") != "own" and "layer_groups" in said:
-        raise BadAnswer(
-            f"--groups-from {said['groups_from']} and --group contradict each other",
-            at="--groups-from",
-            help="keep one of them",
-        )
+    for name in said:
+        type_of(name).check_flags(said)
     for name, value in said.items():
         given.take(name, value, form.questions[name].flag)
     return given
@@ -100,11 +84,11 @@ def _take_file(form: Form, given: Given, path: Path, source: str) -> None:
     file = Given()
     for name in sorted(values, key=list(form.questions).index):
         file.take(name, values[name], source)
-    if values.get("groups_from", "own") != "own":
-        file.values["groups_from"] = values["groups_from"]
+    for name, value in values.items():
+        type_of(name).settle(file, value)
     for name in [name for name in file.values if form.questions[name].ask is not True]:
         question = form.questions[name]
-        context = _fill(form, file, str(file.values.get("project_name", "my-project")), until=name)
+        context = _fill(form, file, PROJECT.or_else(file.values), until=name)
         if not form.is_asked(question, context) and file.values[name] == form.default(question, context):
             file.forget(name)
     for name, value in file.values.items():
@@ -114,12 +98,11 @@ def _take_file(form: Form, given: Given, path: Path, source: str) -> None:
 def find_target(path: str | None, given: Given) -> str | None:
     """The folder of the project: as said, else after the name; and the name after the folder, unless said."""
     if path is None:
-        name = given.values.get("project_name")
-        return None if name is None else str(name)
+        return None if given.values.get(PROJECT.name) is None else PROJECT.or_else(given.values)
     if not path.strip():
         raise BadAnswer("it has no folder to go to", at="PATH", help="for example   scaffold new my-project --yes")
-    if given.sources.get("project_name") != "--name":
-        given.take("project_name", os.path.basename(os.path.abspath(path)), "PATH")
+    if given.sources.get(PROJECT.name) != PROJECT.flag:
+        given.take(PROJECT.name, PROJECT.of_folder(path), "PATH")
     return path
 
 
@@ -134,7 +117,7 @@ def complete(form: Form, given: Given, target: str) -> dict[str, Any]:
 
 def missing(form: Form, given: Given, target: str | None) -> list[str]:
     """The questions that would be asked and have no answer."""
-    asked = form.asked(given.values, os.path.basename(os.path.abspath(target or "my-project")))
+    asked = form.asked(given.values, PROJECT.of_folder(target or "my-project"))
     return [name for name in asked if name not in given.values]
 
 
@@ -148,16 +131,15 @@ def _needs(form: Form, name: str) -> str:
 
 def _fill(form: Form, given: Given, target: str, until: str = "") -> dict[str, Any]:
     """Answer the form, saying of a refused answer where it was given and what to type instead."""
-    folder = os.path.basename(os.path.abspath(target))
     try:
-        return form.fill(given.values, folder, until)
+        return form.fill(given.values, PROJECT.of_folder(target), until)
     except BadAnswer as error:
         source = given.sources.get(error.question, "")
         error.at = error.at or source
-        if error.question == "project_name" and source == "PATH":
+        if error.question == PROJECT.name and source == "PATH":
             error.at = "PATH (the names of the project and its package come from it)"
             error.help = (
                 error.help
-                or f"keep the folder, name the project:   scaffold new {shlex.quote(target)} --name my-project --yes"
+                or f"keep the folder, name the project:   scaffold new {shlex.quote(target)} {PROJECT.flag} my-project --yes"
             )
         raise

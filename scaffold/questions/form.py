@@ -1,15 +1,16 @@
-"""copier.yml as plain questions: what each asks, when, its default and its choices, judged as Copier judges them."""
+"""The questions of a template as a form to fill in: what is asked, what is proposed, and which answers Copier would take."""
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffold.errors import BadAnswer, did_you_mean
-from scaffold.questions import layer_groups as layers
+from scaffold.questions.answer_types import PROJECT, type_of
+from scaffold.questions.copier_yml import Question, fast_loader, read
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -17,49 +18,7 @@ if TYPE_CHECKING:
 
 Answers = dict[str, Any]
 
-# Flags that are not the question's own name.
-_FLAGS = {
-    "project_name": "--name",
-    "package_name": "--package",
-    "losses": "--loss",
-    "model_class": "--model",
-    "layer_groups": "--group",
-}
 _TRUE, _FALSE = {"y", "yes", "t", "true", "on", "1"}, {"n", "no", "f", "false", "off", "0"}
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question of copier.yml, as it is written there."""
-
-    name: str
-    type: str
-    help: str
-    choices: dict[str, Any]
-    default: Any
-    validator: str
-    when: str | bool
-    ask: str | bool
-
-    @property
-    def flag(self) -> str:
-        """The option that answers it on the command line."""
-        return _FLAGS.get(self.name, "--" + self.name.replace("_", "-"))
-
-    @property
-    def about(self) -> str:
-        """Its help, without what only Copier's own prompts need: how an answer is written in YAML."""
-        return self.help.split(" (")[0] if self.type == "yaml" else self.help
-
-    @property
-    def values(self) -> list[Any]:
-        """What the choices stand for, whether allowed with the other answers or not."""
-        return [choice["value"] if isinstance(choice, dict) else choice for choice in self.choices.values()]
-
-    @property
-    def is_fact(self) -> bool:
-        """Whether it is never asked and never recorded."""
-        return self.when is False
 
 
 @dataclass(frozen=True)
@@ -72,61 +31,11 @@ class Choice:
 
 
 @cache
-def read(root: Path) -> tuple[dict[str, Any], dict[str, Question]]:
-    """The settings and the questions of the copier.yml in a template's root, its `!include`s followed."""
-    settings: dict[str, Any] = {}
-    questions: dict[str, Question] = {}
-    for key, entry in _documents(root, root / "copier.yml"):
-        if key.startswith("_"):
-            settings[key] = entry
-            continue
-        details = entry if isinstance(entry, dict) else {"default": entry}
-        questions[key] = Question(
-            name=key,
-            type=details.get("type") or type(details.get("default")).__name__,
-            help=details.get("help", ""),
-            choices=_as_choices(details.get("choices", {})),
-            default=details.get("default"),
-            validator=details.get("validator", ""),
-            when=details.get("when", True),
-            ask=details.get("ask", True),
-        )
-    return settings, questions
-
-
-def _documents(root: Path, path: Path) -> Iterator[tuple[str, Any]]:
-    """Every top-level entry of a file of YAML documents and of the files that it includes."""
-    import yaml
-
-    class Loader(_fast_loader()):  # type: ignore[misc]
-        """A loader of our own, so that `!include` stays out of everybody else's."""
-
-    def include(_: Any, node: Any) -> list[tuple[str, Any]]:
-        return [entry for found in sorted(root.glob(node.value)) for entry in _documents(root, found)]
-
-    Loader.add_constructor("!include", include)
-    with path.open("rb") as file:
-        for document in yaml.load_all(file, Loader=Loader):
-            yield from document.items() if isinstance(document, dict) else document or []
-
-
-def _fast_loader() -> Any:
-    """YAML's loader of plain values, the fast one where it exists."""
-    import yaml
-
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@cache
 def _read_fact(text: str) -> Any:
     """What a fact says; many answers share one reading of it, so nobody may change it."""
     import yaml
 
-    return yaml.load(text, Loader=_fast_loader())
-
-
-def _as_choices(choices: Any) -> dict[str, Any]:
-    return choices if isinstance(choices, dict) else {str(choice): choice for choice in choices}
+    return yaml.load(text, Loader=fast_loader())
 
 
 class Form:
@@ -194,18 +103,15 @@ class Form:
 
         try:
             return self._judge(question, value, context)
+        except BadAnswer as error:
+            error.question = error.question or question.name
+            raise
         # an answer of any shape may stand in a file, and templates trip over many
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
             raise BadAnswer(f"{value!r} cannot be an answer: {error}", question=question.name) from None
 
     def _judge(self, question: Question, value: Any, context: Mapping[str, Any]) -> Any:
-        if question.name == "losses":
-            value = read_losses(value, self.losses_of(context))
-        elif question.name == "layer_groups":
-            value = layers.read_groups(value, *self.model_of(context))
-        elif question.name == "weights_skip":
-            value = layers.read_skip(value, *self.model_of(context))
-        value = self._cast(question, value)
+        value = self._cast(question, question.kind.read(self, value, context))
         if question.choices:
             self._check_choice(question, value, context)
         problem = self._render(question.validator, {**context, question.name: value}).strip()
@@ -224,9 +130,7 @@ class Form:
                         question=question.name,
                     )
                 return
-        known = [str(value) for value in question.values]
-        if question.name == "model":
-            known[known.index("own")] = "package.module:Class"
+        known = question.kind.typed([str(value) for value in question.values])
         raise BadAnswer(
             f"'{question.flag}' has no '{value}'" + did_you_mean(str(value), known),
             help=f"there is   {', '.join(known)}",
@@ -283,9 +187,11 @@ class Form:
         try:
             return self.check(question, value, context)
         except BadAnswer as error:
-            if not error.help and question.name != "project_name":
+            if not error.help and question.kind.proposes_default:
                 default = self.default(question, context)
-                error.help = "for example   " + " ".join(self._words(question, {question.name: default}, context))
+                error.help = "for example   " + " ".join(
+                    question.kind.words(self, question, {question.name: default}, context)
+                )
             raise
 
     def recorded(self, context: Mapping[str, Any]) -> Answers:
@@ -311,85 +217,23 @@ class Form:
             if not self.is_due(question, context):
                 context[name] = self.default(question, context)
                 continue
-            default = folder if name == "project_name" else self.default(question, context)
+            default = folder if question.kind is PROJECT else self.default(question, context)
             if answers[name] != default:
-                words += self._words(question, answers, context)
+                words += question.kind.words(self, question, answers, context)
             context[name] = answers[name]
         return [*words, "--yes"]
 
-    def _words(self, question: Question, answers: Mapping[str, Any], context: Mapping[str, Any]) -> list[str]:
-        """The flags for one answer; an answer that another flag implies needs none."""
-        value = answers[question.name]
-        if question.name == "model" and value == "own":
-            return [question.flag, answers["model_class"]]
-        if question.name == "model_class" or (question.name == "groups_from" and value == "own"):
-            return []
-        if question.name == "layer_groups":
-            values = layers.write_groups(value, *self.model_of(context))
-        elif question.name == "losses":
-            values = [f"{loss['name']}={layers.number(loss['weight'])}" for loss in value]
-        elif question.type == "bool":
-            return [question.flag if value else question.flag.replace("--", "--no-", 1)]
-        elif question.type == "yaml":
-            values = value or ["none"]
-        else:
-            values = [layers.number(value) if question.type == "float" else str(value)]
-        return [word for value in values for word in (question.flag, value)]
+    # WHAT THE TEMPLATE KNOWS
 
-    # THE FACTS THAT GRAMMARS NEED
-
-    def model_of(self, context: Mapping[str, Any]) -> tuple[str, layers.Model | None, bool]:
-        """The chosen model's name, what is known of it (none of a model of one's own), and whether it ends in a head."""
-        model = context["model"]
-        # templates from before 0.4 know of all models in one place
-        facts = context["model_facts"] if "model_facts" in context else context["catalogue"].get(model, {"layers": {}})
-        return model, facts if facts["layers"] else None, context["has_head"]
-
-    def losses_of(self, context: Mapping[str, Any]) -> list[str]:
-        """The losses that can be named, whether they go with the task or not."""
-        if "known_losses" in context:
-            return list(context["known_losses"])
-        known = self._jinja.get_template("template/macros/losses.jinja").module  # of a template from before 0.4
-        return list(getattr(known, "known"))  # noqa: B009  # a variable of the template, not an attribute of a class
+    def variable(self, template: str, name: str) -> Any:
+        """A variable of one of the template's files of macros."""
+        return getattr(self._jinja.get_template(template).module, name)
 
     def facts_of(self, question: str) -> dict[str, dict[str, Any]]:
         """What the template knows of each choice of a question, from the file beside it; of the losses, of all tasks."""
         if question not in self.questions:  # a template may have others
             return {}
-        if question == "losses":
-            found: dict[str, dict[str, Any]] = {}
-            for task in self.questions["task"].values:
-                found.update(self.fill({"task": task}, "p", until="losses")["known_losses"])
-            return found
-        choices = self.questions[question].values
-        return {choice: self.fill({question: choice}, "p")[f"{question}_facts"] for choice in choices}
-
-
-def read_losses(value: Any, known: list[str]) -> Any:
-    """Losses as typed (`NAME=WEIGHT NAME`, or a list of such) as the list that is recorded."""
-    typed = value.split() if isinstance(value, str) and not value.lstrip().startswith("[") else value
-    if not isinstance(typed, list | tuple) or not all(isinstance(loss, str) for loss in typed):
-        return value
-    losses: list[dict[str, Any]] = []
-    for word in [word for loss in typed for word in loss.split()]:
-        name, _, weight = word.partition("=")
-        if name not in known:
-            raise BadAnswer(
-                f"there is no loss '{name}'" + did_you_mean(name, known),
-                help=f"there is   {', '.join(known)}",
-                question="losses",
-            )
-        if name in [loss["name"] for loss in losses]:
-            raise BadAnswer(f"loss '{name}' is given twice", help="keep one", question="losses")
-        number = layers.read_number(weight if "=" in word else "1")
-        if number is None or not 0 < number < 1_000_000:
-            raise BadAnswer(
-                f"the weight in '{word}' is not a number above 0 and below 1000000",
-                help=f"for example   --loss {name}=0.5",
-                question="losses",
-            )
-        losses.append({"name": name, "weight": number})
-    return losses
+        return type_of(question).facts(self)
 
 
 def _as_bool(value: Any, question: str = "") -> bool:

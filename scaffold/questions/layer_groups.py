@@ -2,15 +2,18 @@
 
 A group is NAME=MULT or NAME:PATH+PATH=MULT. NAME is `rest`, a name the model gives (backbone, head, layer4) or a path.
 The most specific path wins, whatever the order; what nobody names is `rest`, at 1.
+
+These are the rules, in Python. That every layer is in one group, and the like, is checked once more in
+template/macros/groups.jinja, since Copier alone makes projects too and runs no code of ours.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scaffold.errors import BadAnswer, did_you_mean
+from scaffold.questions.numbers import number, read_number
 
 # What is known of a model: {"layers": {path: parameters}, "blocks": {...}, "groups": {name: [path, ...]}, ...}
 Model = dict[str, Any]
@@ -36,10 +39,10 @@ def read_groups(value: Any, model_name: str, model: Model | None, has_head: bool
         return value
     words = _read_words([word for line in typed for word in line.split()], {} if model is None else _ALIASES)
     if not words:
-        raise _bad("no group is named", help="for example   --group backbone=0.1 --group head=1")
+        raise BadAnswer("no group is named", help="for example   --group backbone=0.1 --group head=1")
     groups = _own_groups(words) if model is None else _resolve(words, model_name, model, has_head)
     if not any(group["lr"] > 0 for group in groups):
-        raise _bad("every group is frozen; nothing would learn", help="give one a multiplier above 0")
+        raise BadAnswer("every group is frozen; nothing would learn", help="give one a multiplier above 0")
     return groups
 
 
@@ -70,10 +73,7 @@ def read_skip(value: Any, model_name: str, model: Model | None, has_head: bool) 
     names = [name for line in typed for name in line.split()]
     if names == ["none"]:
         return []
-    try:
-        paths = [path for name in names for path in _paths_of(name, model_name, model, has_head)]
-    except BadAnswer as error:
-        raise BadAnswer(error.message, help=error.help, question="weights_skip") from None
+    paths = [path for name in names for path in _paths_of(name, model_name, model, has_head)]
     return list(dict.fromkeys(paths))
 
 
@@ -94,41 +94,19 @@ def parameters_of(paths: Sequence[str], model: Model) -> int:
     return sum(model["layers"].get(path) or model["blocks"].get(path, 0) for path in paths)
 
 
-def number(value: float) -> str:
-    """A number as one would type it: 1 for 1.0."""
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
-
-
-def short_count(parameters: int) -> str:
-    """A number of parameters, short: 11.2 M."""
-    for unit, size in (("M", 1_000_000), ("K", 1_000)):
-        if parameters >= size:
-            return f"{parameters / size:.1f} {unit}"
-    return str(parameters)
-
-
-def read_number(text: str) -> float | None:
-    """The finite number that is written there, or none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return abs(value) if value == 0 else value if math.isfinite(value) else None
-
-
 def _read_words(texts: list[str], aliases: dict[str, str]) -> list[_Word]:
     words: list[_Word] = []
     for text in texts:
         head, equals, multiplier = text.rpartition("=") if "=" in text else (text, "", "")
         name, colon, paths = head.partition(":")
         if not equals or not name or (colon and not paths):
-            raise _bad(
+            raise BadAnswer(
                 f"'{text}' is not a group; write NAME=MULT, as in {name or 'backbone'}=0.1",
                 help="for example   --group backbone=0.1 --group head=1",
             )
         name = aliases.get(name, name) if not colon else name
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,49}", name):
-            raise _bad(
+            raise BadAnswer(
                 f"the group name '{name}' is not made of letters, digits, dots and underscores",
                 help=f"one --group for each, as in   --group {text.split(',')[0]}"
                 if "," in text
@@ -137,7 +115,7 @@ def _read_words(texts: list[str], aliases: dict[str, str]) -> list[_Word]:
         word = _Word(text, name, paths.split("+") if colon else [name], _read_multiplier(text, head, multiplier))
         for other in words:
             if other.name == name:
-                raise _bad(
+                raise BadAnswer(
                     f"group '{name}' is given twice: {other.text} and {text}",
                     help=f"keep one, for example   --group {text}",
                 )
@@ -150,17 +128,17 @@ def _read_multiplier(text: str, head: str, multiplier: str) -> float:
         return 0.0
     value = read_number(multiplier)
     if value is None:
-        raise _bad(
+        raise BadAnswer(
             f"the multiplier in '{text}' is not a number",
             help=f"a number from 0, or freeze:   --group {head}=0.1",
         )
     if value < 0:
-        raise _bad(
+        raise BadAnswer(
             f"the multiplier in '{text}' is negative",
             help=f"0 or freeze stops training these layers:   --group {head}=freeze",
         )
     if value >= 1_000_000:
-        raise _bad(f"the multiplier in '{text}' is not below 1000000", help=f"for example   --group {head}=10")
+        raise BadAnswer(f"the multiplier in '{text}' is not below 1000000", help=f"for example   --group {head}=10")
     return value
 
 
@@ -179,7 +157,7 @@ def _own_groups(words: list[_Word]) -> list[Group]:
                     raise _twice(path, owner, word)
                 if f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}."):
                     inner, outer = sorted((path, other), key=len, reverse=True)
-                    raise _bad(
+                    raise BadAnswer(
                         f"'{inner}' lies inside '{outer}', and the layers of your own model are not known here",
                         help=f"name the other layers of {outer} one by one",
                     )
@@ -205,11 +183,11 @@ def _resolve(words: list[_Word], model_name: str, model: Model, has_head: bool) 
         seen: list[str] = []
         for name in word.takes if word.takes != ["rest"] else []:
             if name == "rest":
-                raise _bad(f"'rest' stands alone, and '{word.text}' has more", help=f"--group {word.name}:rest=1")
+                raise BadAnswer(f"'rest' stands alone, and '{word.text}' has more", help=f"--group {word.name}:rest=1")
             paths = _paths_of(name, model_name, model, has_head)
             for path in paths:
                 if path in seen:
-                    raise _bad(f"'{path}' is twice in group '{word.text}'", help="keep one")
+                    raise BadAnswer(f"'{path}' is twice in group '{word.text}'", help="keep one")
                 seen.append(path)
                 claims.append(((path.count("."), -len(paths)), word, path))
 
@@ -235,7 +213,7 @@ def _resolve(words: list[_Word], model_name: str, model: Model, has_head: bool) 
                     won = [piece for piece in inside if owner[piece] == (word, path)]
                     paths += [path] if won == inside else won
         if not paths:
-            raise _bad(
+            raise BadAnswer(
                 f"group '{word.name}' would train nothing: the other groups name all of its layers",
                 help=f"leave it out:   {' '.join('--group ' + other.text for other in words if other is not word)}",
             )
@@ -243,7 +221,7 @@ def _resolve(words: list[_Word], model_name: str, model: Model, has_head: bool) 
     rest = _whole(layers, pieces, [piece for piece in owner if owner[piece] is None])
     if rest and "rest" not in [name for word in words for name in word.takes]:
         if "rest" in [word.name for word in words]:
-            raise _bad(
+            raise BadAnswer(
                 f"no group holds {', '.join(rest)}, and the name rest is taken", help="call your group otherwise"
             )
         groups.append({"name": "rest", "layers": rest, "lr": 1.0})
@@ -266,7 +244,7 @@ def _paths_of(name: str, model_name: str, model: Model | None, has_head: bool) -
     alias = _ALIASES.get(name, name)
     gone = [] if has_head else model["groups"]["head"]
     if alias == "head" and not has_head:
-        raise _bad(
+        raise BadAnswer(
             "this project has no head: none of its losses takes what a head gives",
             help="name other layers, or add such a loss   (scaffold list losses)",
         )
@@ -276,7 +254,7 @@ def _paths_of(name: str, model_name: str, model: Model | None, has_head: bool) -
         return [alias]
     known = names_of(model, has_head)
     hint = did_you_mean(name, known)
-    raise _bad(
+    raise BadAnswer(
         f"no layer of {model_name} starts with '{name}'{hint}",
         help=f"what there is:   scaffold list groups {model_name}",
     )
@@ -297,10 +275,6 @@ def _means(name: str, paths: list[str], model_name: str, model: Model | None, ha
 def _twice(path: str, first: _Word, second: _Word) -> BadAnswer:
     left = [other for other in second.takes if other != path]
     help = f"--group {second.name}:{'+'.join(left)}={_write_multiplier(second.lr)}" if left else f"--group {first.text}"
-    return _bad(
+    return BadAnswer(
         f"'{path}' is in two groups: {first.text} and {second.text}", help=f"take it out of one, for example   {help}"
     )
-
-
-def _bad(message: str, *, help: str) -> BadAnswer:
-    return BadAnswer(message, help=help, question="layer_groups")

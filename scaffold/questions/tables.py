@@ -5,8 +5,11 @@ from typing import Any
 
 from scaffold import paths
 from scaffold.errors import BadAnswer, did_you_mean
-from scaffold.questions import layer_groups as layers
-from scaffold.questions.form import Form, read
+from scaffold.questions.answer_types import LOSSES, MODEL, TASK
+from scaffold.questions.copier_yml import read
+from scaffold.questions.form import Form
+from scaffold.questions.layer_groups import parameters_of
+from scaffold.questions.numbers import short_count
 
 Table = list[dict[str, str]]
 
@@ -17,10 +20,10 @@ def tasks() -> Table:
     return [
         {
             "name": str(choice),
-            "losses": " ".join(form.fill({"task": choice}, "p", until="losses")["fitting_losses"]),
+            "losses": " ".join(LOSSES.fitting(form, LOSSES.before(form, choice))),
             "about": label.partition(" - ")[2],
         }
-        for label, choice in form.questions["task"].choices.items()
+        for label, choice in form.questions[TASK.name].choices.items()
     ]
 
 
@@ -33,16 +36,16 @@ def losses() -> Table:
             "takes": facts.get("takes", ""),
             "tasks": " ".join(task for task, names in having.items() if name in names),
         }
-        for name, facts in Form(paths.template_root()).facts_of("losses").items()
+        for name, facts in Form(paths.template_root()).facts_of(LOSSES.name).items()
     ]
 
 
 def models() -> Table:
     """The models of the catalogue, and one's own."""
     rows = []
-    for label, choice in read(paths.template_root())[1]["model"].choices.items():
+    for label, choice in read(paths.template_root())[1][MODEL.name].choices.items():
         name, entry = str(choice), _catalogue().get(str(choice))
-        size = layers.short_count(sum(entry["layers"].values())) if entry else ""
+        size = short_count(sum(entry["layers"].values())) if entry else ""
         rows.append({"name": name, "parameters": size, "about": label.partition(" - ")[2]})
     return rows
 
@@ -60,18 +63,14 @@ def about(preset: str) -> str:
 
 def options() -> Table:
     """Every question, with its flag, its choices (or how its answers are written) and its default."""
-    forms = {
-        "losses": " ".join(["NAME or NAME=WEIGHT:", *Form(paths.template_root()).facts_of("losses")]),
-        "layer_groups": "NAME=MULT or NAME:LAYER+LAYER=MULT (scaffold list groups MODEL)",
-        "weights_skip": "LAYER or none",
-    }
+    form = Form(paths.template_root())
     rows = []
-    for question in read(paths.template_root())[1].values():
-        if not question.is_fact and question.name != "model_class":  # it is said by --model
+    for question in form.questions.values():
+        if not question.is_fact and question.kind.has_flag:
             default = "" if re.search(r"{[{%]", str(question.default)) else str(question.default)
+            choices = " ".join(str(value) for value in question.values) or question.kind.how_to_type(form)
             if question.type == "bool":
-                default, forms[question.name] = ("yes" if question.default else "no"), "yes no"
-            choices = " ".join(str(value) for value in question.values) or forms.get(question.name, "")
+                default, choices = ("yes" if question.default else "no"), "yes no"
             rows.append({"flag": question.flag, "choices": choices, "default": default, "about": question.about})
     return rows
 
@@ -91,12 +90,12 @@ def groups(model: str | None) -> Table:
         {
             "name": name,
             "layers": " ".join(paths_),
-            "parameters": layers.short_count(layers.parameters_of(paths_, entry)),
+            "parameters": short_count(parameters_of(paths_, entry)),
         }
         for name, paths_ in entry["groups"].items()
     ]
     rows += [
-        {"name": name, "layers": "(itself)", "parameters": layers.short_count(size)}
+        {"name": name, "layers": "(itself)", "parameters": short_count(size)}
         for name, size in {**entry["layers"], **entry["blocks"]}.items()
         if name not in entry["groups"]
     ]
@@ -129,5 +128,5 @@ def _options_as_text(table: Table) -> str:
 
 def _catalogue() -> dict[str, Any]:
     """What is known of the models, of all but one's own."""
-    known = Form(paths.template_root()).facts_of("model")
+    known = Form(paths.template_root()).facts_of(MODEL.name)
     return {name: facts for name, facts in known.items() if facts["layers"]}

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scaffold.questions.answer_types import type_of
+
 # What is wrong, by the name of the project's folder.
 Found = dict[str, list[str]]
 
@@ -164,8 +166,7 @@ def traces(folder: Path, answers: Mapping[str, Any], words: Mapping[str, Mapping
     foreign: dict[str, str] = {}
     own: set[str] = set()
     for question, by_choice in words.items():
-        answer = answers.get(question)
-        chosen = [loss["name"] for loss in answer] if question == "losses" and answer else [answer]
+        chosen = type_of(question).chosen(answers.get(question))
         for choice, of_choice in by_choice.items():
             if choice in chosen:
                 own.update(of_choice)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scaffold.errors import BadAnswer, CreateFailed
+from scaffold.questions.answer_types import LOSSES, MODEL, TASK
 from scaffold.questions.form import Form
 
 # The value of a question, as its place among those that are tried.
@@ -29,11 +30,11 @@ def facts(template: Path) -> dict[str, Any]:
     path = template / "template" / "smoke.yml"
     found = {"values": {}, "traces": {}, **(yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {})}
     form = Form(template)
-    if "known_losses" in form.questions:
-        found["values"]["losses"] = losses_to_try(form)
-        for question in ("task", "losses", "model"):
-            known = form.facts_of(question)
-            found["traces"][question] = {name: one["traces"] for name, one in known.items() if "traces" in one}
+    if LOSSES.have_facts(form):
+        found["values"][LOSSES.name] = losses_to_try(form)
+        for question in (TASK, LOSSES, MODEL):
+            known = form.facts_of(question.name)
+            found["traces"][question.name] = {name: one["traces"] for name, one in known.items() if "traces" in one}
     return found
 
 
@@ -47,10 +48,9 @@ def losses_to_try(form: Form) -> list[list[dict[str, Any]]]:
         some = [{"name": name, "weight": weight} for name, weight in zip(names, weights, strict=True)]
         tried.setdefault(tuple(sorted(names)), some)
 
-    for task in form.questions["task"].values:
-        context = form.fill({"task": task}, "p", until="losses")
-        fitting, known = context["fitting_losses"], context["known_losses"]
-        kinds = [[name for name in fitting if known[name]["takes"] == kind] for kind in context["task_facts"]["takes"]]
+    for task in form.questions[TASK.name].values:
+        fitting, known = LOSSES.fitting(form, LOSSES.before(form, task)), LOSSES.facts(form)
+        kinds = [[name for name in fitting if known[name]["takes"] == kind] for kind in TASK.facts(form)[task]["takes"]]
         together = list(zip(*kinds, strict=False)) if len(kinds) > 1 else [fitting[-2:]]
         for name in fitting if len(kinds) > 1 else fitting[:-2]:
             add(name)

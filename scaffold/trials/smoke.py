@@ -18,6 +18,7 @@ from typing import Any
 
 from scaffold.errors import BadAnswer, ProgramMissing
 from scaffold.questions import answers as sources
+from scaffold.questions.answer_types import MODEL, PACKAGE, PROJECT
 from scaffold.questions.form import Form
 from scaffold.render.project import list_files, plain_copy, render
 from scaffold.trials import lint
@@ -60,7 +61,7 @@ class Case:
     @property
     def name(self) -> str:
         """The project's, and its folder's."""
-        return str(self.answers["project_name"])
+        return PROJECT.or_else(self.answers)
 
 
 def check_programs() -> None:
@@ -77,9 +78,9 @@ def cases_of(form: Form, rows: Sequence[dict[str, Any]]) -> list[Case]:
     """A case for each set of answers, its project's name made unlike all others by a number."""
     cases = []
     for number, row in enumerate(rows, start=1):
-        name = f"{row['project_name'][:46]}-{number:02}"
-        given = {question: answer for question, answer in row.items() if question != "package_name"}
-        answers = form.recorded(form.fill({**given, "project_name": name}, name))
+        name = f"{PROJECT.of(row)[:46]}-{number:02}"
+        given = {question: answer for question, answer in row.items() if question != PACKAGE.name}
+        answers = form.recorded(form.fill({**given, PROJECT.name: name}, name))
         words = form.command(answers, name)
         cases.append(Case(answers, shlex.join(["scaffold", *words]), shlex.join(words[2:-1])))
     return cases
@@ -106,7 +107,7 @@ def run(
     idle: list[str] = []
     if answers_file or preset:
         given = sources.gather(form, {}, preset=preset, answers_file=answers_file)
-        rows = [sources.complete(form, given, str(given.values.get("project_name", "trial")))]
+        rows = [sources.complete(form, given, PROJECT.or_else(given.values, "trial"))]
     else:
         tried = pairs.tried_values(form, pairs.facts(template)["values"])
         which = "pair of answers" if size == 2 else "three answers that go together"
@@ -136,7 +137,7 @@ def smoke(
     rendered = [case for case in cases if "render" in case.done]
     say(f"rendered {len(rendered)} of {len(cases)} projects")
     projects = {case.name: root / "projects" / case.name for case in rendered}
-    packages = {case.name: str(case.answers["package_name"]) for case in rendered}
+    packages = {case.name: str(PACKAGE.of(case.answers)) for case in rendered}
     for stage, found in (
         ("ruff", lint.ruff(root / "projects", "check")),
         ("format", lint.ruff(root / "projects", "format", "--check")),
@@ -186,8 +187,9 @@ def _render(work: tuple[dict[str, Any], Path, Path]) -> tuple[str, float]:
         render(answers, folder, source)
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the result
         return str(error), time.monotonic() - began
-    if answers["model"] == "own":
-        module, _, name = answers["model_class"].partition(":")
+    own = MODEL.own_module(answers)
+    if own is not None:
+        module, name = own
         path = folder.joinpath(*module.split(".")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(OWN_MODEL.format(name=name), encoding="utf-8")
@@ -299,7 +301,7 @@ def failures(cases: Sequence[Case]) -> str:
         for stage, lines in case.problems.items():
             text = "\n".join(f"    {line}" for line in lines[:30])
             text += f"\n    … and {len(lines) - 30} more" if len(lines) > 30 else ""
-            text = text.replace(case.answers["package_name"], "PACKAGE").replace(case.name, "PROJECT")
+            text = text.replace(PACKAGE.of(case.answers), "PACKAGE").replace(case.name, "PROJECT")
             alike.setdefault((stage, text), []).append(case)
     parts = []
     for (stage, text), found in alike.items():

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from scaffold.questions.answer_types import DISTRIBUTED, LAYER_GROUPS, MODEL, PACKAGE, WEIGHTS, WEIGHTS_FILE
+
 # What projects import, and what takes its time.
 SHARED = (
     "torch",
@@ -89,7 +91,7 @@ def end(process: BaseProcess) -> None:
 def prepare(answers: dict[str, Any], images: Path) -> None:
     """What a project is tried with: data, and weights where it looks for them."""
     write_images(images)
-    if answers["weights"] != "none":
+    if WEIGHTS.of(answers) != "none":
         write_weights(answers, images)
 
 
@@ -132,7 +134,7 @@ def quick() -> int:
 
 def train(answers: dict[str, Any]) -> int:
     """Six real steps, an evaluation, a checkpoint, a prediction: each by the command that a person would type."""
-    package = answers["package_name"]
+    package = PACKAGE.of(answers)
     images = Path("smoke-images")
     os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
     # in a process of its own: those forked from one that had used torch were seen to die in their first step
@@ -152,14 +154,14 @@ def train(answers: dict[str, Any]) -> int:
     ):
         with arguments(*words):
             program, given = program_of(package, words[0])
-            alone = words[0] != "train" or answers["distributed"] == "none"
+            alone = words[0] != "train" or DISTRIBUTED.is_alone(answers)
             code = program(*given) if alone else in_two(program, *given)
         if code:
             print(f"{words[0]} ended with {code}")
             return code
     rows = [json.loads(line) for line in Path("run/1/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if row["kind"] == "train"]
-    rates = {f"lr/{group['name']}" for group in answers["layer_groups"] if group["lr"]}
+    rates = {f"lr/{group['name']}" for group in LAYER_GROUPS.of(answers) if group["lr"]}
     assert [row["step"] for row in steps] == [2, 4, 6], steps
     assert all(math.isfinite(row["train/loss"]) and rates <= row.keys() for row in steps), steps
     assert list(Path("run/1/checkpoints").glob("*/MANIFEST.json"))
@@ -200,20 +202,18 @@ def write_weights(answers: dict[str, Any], images: Path) -> None:
     """Weights where the project looks for them, so that nothing is downloaded."""
     import torch
 
-    if answers["weights"] == "imagenet":
+    if WEIGHTS.of(answers) == "imagenet":
         from torchvision.models import get_model, get_model_weights
 
-        name = Path(get_model_weights(answers["model"]).DEFAULT.url).name
+        name = Path(get_model_weights(MODEL.of(answers)).DEFAULT.url).name
         file = Path("torch-home", "hub", "checkpoints", name)
-        state = get_model(answers["model"]).state_dict()
+        state = get_model(MODEL.of(answers)).state_dict()
     else:
-        part = {
-            name: importlib.import_module(f"{answers['package_name']}.{name}") for name in ("options", "data", "model")
-        }
+        part = {name: importlib.import_module(f"{PACKAGE.of(answers)}.{name}") for name in ("options", "data", "model")}
         opt = part["options"].Options(data_dir=str(images), batch_size=16)
         facts = part["data"].MyDataset(f"{images}/train", opt).facts
         state = part["model"].build_model(opt, facts).state_dict()
-        file = Path(answers["weights_file"])
+        file = Path(WEIGHTS_FILE.of(answers))
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, file)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scaffold.errors import BadAnswer, Refused
+from scaffold.questions.answer_types import PROJECT, type_of
 from scaffold.questions.form import Answers, Form
 from scaffold.updates.origin import BUNDLE, VERSION, find_origin
 
@@ -164,7 +165,7 @@ def carry(form: Form, recorded: Answers) -> tuple[Answers, list[Lost]]:
     """Answers carried to a template: those it takes, the default of the others. Of a list only the elements go that
     it does not take. A question that was renamed finds the old answer by the old name."""
     context: Answers = {name: value for name, value in recorded.items() if name not in form.questions}
-    context["_folder_name"] = recorded.get("project_name", "my-project")
+    context["_folder_name"] = PROJECT.or_else(recorded)
     lost = []
     for question in form.questions.values():
         name = question.name
@@ -188,7 +189,7 @@ def _taken(form: Form, name: str, value: Any, context: Answers) -> tuple[Any, st
     why = _problem(form, name, value, context)
     if not why:
         return form.check(form.questions[name], value, context), ""
-    if name != "layer_groups" and isinstance(value, list) and len(value) < 10:
+    if type_of(name).has_parts and isinstance(value, list) and len(value) < 10:
         for size in range(len(value) - 1, 0, -1):
             for some in combinations(value, size):
                 if not _problem(form, name, list(some), context):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scaffold.errors import BadAnswer, Refused
+from scaffold.questions.answer_types import PACKAGE, PROJECT, type_of
 from scaffold.questions.answers import Given, complete, gather
 from scaffold.questions.form import Answers, Form
 from scaffold.render.project import render
@@ -275,13 +276,11 @@ def change(work: Work, flags: Mapping[str, Any]) -> Merged:
     known = {name: value for name, value in flags.items() if name in form.questions}
     said = gather(form, known, preset=None, answers_file=None)
     given = standing(form, work.recorded.answers)
-    if "model" in said.values:
-        given.forget("model_class")
-    if said.values.get("groups_from", "own") != "own":
-        given.forget("layer_groups")
+    for name, value in said.values.items():
+        type_of(name).clear(given, value)
     given.values.update(said.values)
     given.sources.update(said.sources)
-    return change_to(work, complete(form, given, str(work.recorded.answers["project_name"])), said.values)
+    return change_to(work, complete(form, given, PROJECT.or_else(work.recorded.answers)), said.values)
 
 
 def change_to(work: Work, answers: Answers, said: Iterable[str]) -> Merged:
@@ -294,14 +293,14 @@ def change_to(work: Work, answers: Answers, said: Iterable[str]) -> Merged:
 def standing(form: Form, before: Answers) -> Given:
     """The answers of a project that were no mere defaults of the others."""
     given = Given()
-    context: Answers = {"_folder_name": before["project_name"]}
+    context: Answers = {"_folder_name": PROJECT.of(before)}
     for question in form.questions.values():
         name = question.name
         default = form.default(question, context)
         context[name] = before.get(name, default)
         # a name that is given up would rename the package under the user's own imports
-        if name in before and (before[name] != default or name in ("project_name", "package_name")):
-            given.values[name], given.sources[name] = before[name], recorded.NAME
+        if name in before and (before[name] != default or name in (PROJECT.name, PACKAGE.name)):
+            given.put(name, before[name], recorded.NAME)
     return given
 
 
@@ -567,7 +566,7 @@ def _told_moves(template: Path, answers: Answers, prefix: str) -> dict[str, str]
     path = template / "template" / "moved.yml"
     if not path.is_file():  # an older template, or a fork
         return {}
-    package = f"{prefix}{answers['package_name']}"
+    package = f"{prefix}{PACKAGE.of(answers)}"
     told: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {
         f"{package}/{name}": " and ".join(f"{package}/{place}" for place in to.split(" and "))

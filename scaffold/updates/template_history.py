@@ -169,7 +169,7 @@ def _url(address: str) -> str:
 
 def _refuse_code(folder: Path, version: str, address: str) -> None:
     """Refuse a template that would have something executed."""
-    from scaffold.questions.form import read
+    from scaffold.questions.copier_yml import read
 
     if not (folder / "copier.yml").is_file():
         raise BadAnswer(f"template {version} of {address} has no copier.yml")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from scaffold import paths
-from scaffold.questions.form import Form, read
+from scaffold.questions.copier_yml import read
+from scaffold.questions.form import Form
 from tests.conftest import ROOT
 
 FACTS = read(paths.template_root())[1]

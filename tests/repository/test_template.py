@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from scaffold import paths
-from scaffold.questions.form import Form, read
+from scaffold.questions.copier_yml import read
+from scaffold.questions.form import Form
 from scaffold.trials import pairwise as pairs
 from scaffold.trials.smoke import cases_of, render_all
 from tests.conftest import Run

@@ -1,0 +1,38 @@
+"""The questions that torch-scaffold knows by name, each with what is special about its answers. Of all others it knows
+what copier.yml says."""
+
+from scaffold.questions.answer_types.base import AnswerType
+from scaffold.questions.answer_types.distributed import Distributed
+from scaffold.questions.answer_types.groups import GroupsFrom, LayerGroups, LayersToSkip
+from scaffold.questions.answer_types.losses import Losses
+from scaffold.questions.answer_types.model import ModelClass, ModelName
+from scaffold.questions.answer_types.names import ProjectName
+
+PROJECT = ProjectName("project_name", flag="--name", label="Name")
+PACKAGE = AnswerType("package_name", flag="--package")
+TASK = AnswerType("task")
+LOSSES = Losses("losses", TASK, flag="--loss")
+MODEL_CLASS = ModelClass("model_class", flag="--model")
+MODEL = ModelName("model", MODEL_CLASS)
+WEIGHTS = AnswerType("weights")
+WEIGHTS_FILE = AnswerType("weights_file")
+WEIGHTS_SKIP = LayersToSkip("weights_skip", MODEL)
+GROUPS_FROM = GroupsFrom("groups_from", label="Layers learn")
+LAYER_GROUPS = LayerGroups("layer_groups", MODEL, GROUPS_FROM, flag="--group")
+DISTRIBUTED = Distributed("distributed")
+PRECISION = AnswerType("precision")
+_LABELLED = (
+    AnswerType("lr", label="Learning rate"),
+    AnswerType("warmup", label="Warm-up"),
+    AnswerType("clip", label="Clipping"),
+    AnswerType("accumulate", label="Parts of batch"),
+    AnswerType("ema", label="EMA"),
+    AnswerType("ci", label="CI"),
+    AnswerType("license", label="Licence"),
+)
+_KNOWN = {kind.name: kind for kind in [*globals().values(), *_LABELLED] if isinstance(kind, AnswerType)}
+
+
+def type_of(question: str) -> AnswerType:
+    """What kind of answers a question has."""
+    return _KNOWN.get(question) or AnswerType(question)

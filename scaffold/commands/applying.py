@@ -8,7 +8,8 @@ from scaffold.conversation.output import has_somebody, show, use_colour
 from scaffold.errors import Cancelled, printable
 
 if TYPE_CHECKING:
-    from scaffold.updates.merge import Merged, Work
+    from scaffold.updates.merged import Merged
+    from scaffold.updates.work import Work
 
 
 def tell_of(work: "Work") -> None:
@@ -19,16 +20,17 @@ def tell_of(work: "Work") -> None:
 
 def apply(work: "Work", merged: "Merged", *, yes: bool) -> None:
     """Say what would change, ask where there is somebody to ask, and do it."""
-    from scaffold.updates import merge as updates
+    from scaffold.updates import apply as last
+    from scaffold.updates.summary import diff, summary
 
-    for line in updates.summary(merged):
+    for line in summary(merged):
         show(printable(line))
     while has_somebody() and not yes:
         answer = click.prompt("Apply? (Y/n/d=diff)", default="y", show_default=False, err=True).strip().lower()
         if answer == "d":
-            click.echo(updates.diff(work, merged, colour=use_colour()), color=True)
+            click.echo(diff(work, merged, colour=use_colour()), color=True)
         elif answer in ("y", "yes"):
             break
         else:
             raise Cancelled
-    updates.apply(work, merged)
+    last.apply(work, merged)

@@ -11,7 +11,8 @@ from scaffold.conversation.output import has_somebody, settings, show, use_colou
 from scaffold.errors import BadAnswer
 
 if TYPE_CHECKING:
-    from scaffold.updates.merge import Merged, Work
+    from scaffold.updates.merged import Merged
+    from scaffold.updates.work import Work
 
 
 @program.command(cls=AnswersCommand)
@@ -28,17 +29,19 @@ def change(show_diff: bool, trust: str, yes: bool, **flags: Any) -> None:
     """
     from pathlib import Path
 
-    from scaffold.updates import merge as updates
+    from scaffold.updates import new_answers
+    from scaffold.updates.summary import diff
+    from scaffold.updates.work import opened
 
-    with updates.opened(Path.cwd(), trust=trust, must_be_clean=not show_diff) as work:
+    with opened(Path.cwd(), trust=trust, must_be_clean=not show_diff) as work:
         tell_of(work)
         named = any(value not in (None, ()) for value in flags.values())
-        merged = updates.change(work, flags) if named else ask_again(work)
+        merged = new_answers.change(work, flags) if named else ask_again(work)
         if merged.is_nothing:
             show("The project has these answers already.")
             return
         if show_diff:
-            click.echo(updates.diff(work, merged))
+            click.echo(diff(work, merged))
             return
         apply(work, merged, yes=yes)
     show("Changed, your edits kept.   Review: git show   Undo: git revert HEAD")
@@ -47,7 +50,7 @@ def change(show_diff: bool, trust: str, yes: bool, **flags: Any) -> None:
 def ask_again(work: "Work") -> "Merged":
     """What a project becomes by the answers of a conversation in which each is proposed as it is."""
     from scaffold.questions.form import Form
-    from scaffold.updates import merge as updates
+    from scaffold.updates import new_answers
 
     if not has_somebody():
         raise BadAnswer(
@@ -59,5 +62,5 @@ def ask_again(work: "Work") -> "Merged":
 
     form = Form(work.template)
     screen = look(colour=use_colour(), plain=bool(settings.get("plain")))
-    answers = reconsider(form, screen, updates.standing(form, work.recorded.answers))
-    return updates.change_to(work, answers, [question.name for question in form.questions.values()])
+    answers = reconsider(form, screen, new_answers.standing(form, work.recorded.answers))
+    return new_answers.change_to(work, answers, [question.name for question in form.questions.values()])

@@ -25,10 +25,12 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
     """
     from pathlib import Path
 
-    from scaffold.updates import merge as updates
+    from scaffold.updates import new_version
+    from scaffold.updates.summary import diff
+    from scaffold.updates.work import opened
 
-    with updates.opened(Path.cwd(), trust=trust, must_be_clean=not (check or show_diff)) as work:
-        before, version = work.recorded.version, updates.wanted(work, to)
+    with opened(Path.cwd(), trust=trust, must_be_clean=not (check or show_diff)) as work:
+        before, version = work.recorded.version, new_version.wanted(work, to)
         tell_of(work)
         if version == before:
             show(f"The project is at {before}, and the template has nothing newer.")
@@ -39,9 +41,9 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
                 click.echo(f"  {printable(line)}")
         if check:
             return
-        merged = updates.update(work, version)
+        merged = new_version.update(work, version)
         if show_diff:
-            click.echo(updates.diff(work, merged))
+            click.echo(diff(work, merged))
             return
         apply(work, merged, yes=yes)
     show(f"Updated to {version}, your edits kept.   Review: git show   Undo: git revert HEAD")

@@ -17,7 +17,8 @@ from scaffold.questions.form import Answers
 from scaffold.render.project import list_files, render
 from scaffold.system.git import asks
 from scaffold.updates import answers_file as recorded
-from scaffold.updates import merge as update
+from scaffold.updates.merged import OURS
+from scaffold.updates.work import opened, recover
 
 _SECONDS = 60
 
@@ -77,7 +78,7 @@ def quick_tests(project: Path, python: str = "") -> None:
 def _left(project: Path) -> list[Finding]:
     """What an update has left to be done: it was killed, its conflicts are not solved, it kept files beside."""
     try:
-        findings = [Finding("project", "note", note) for note in update.recover(project)]
+        findings = [Finding("project", "note", note) for note in recover(project)]
     except ScaffoldError:
         return []  # what is wrong with the repository is said where the template is looked at
     unmerged = _names(project, "ls-files", "--unmerged", "-z", "--", ".")
@@ -94,14 +95,14 @@ def _left(project: Path) -> list[Finding]:
         "--name-only",
         "--all-match",
         "-e",
-        f"^<<<<<<< {update.OURS}",
+        f"^<<<<<<< {OURS}",
         "-e",
         "^>>>>>>> template ",
     )
     marked = [name for name in _names(project, *words, "--", ".") if name not in unmerged]
     if marked:
         message = f"{_some(marked)} {_have(marked)} conflicts of an update in the text, as if they were solved"
-        findings.append(Finding("project", "problem", message, f"look for   <<<<<<< {update.OURS}"))
+        findings.append(Finding("project", "problem", message, f"look for   <<<<<<< {OURS}"))
     kept = _names(project, "ls-files", "-z", "--", "*.kept", "*.kept/*", "*.kept_", "*.kept_/*")
     if kept:
         message = f"an update kept {_some(kept)} for you"
@@ -132,7 +133,7 @@ def _template(project: Path) -> tuple[list[Finding], Answers | None]:
     except ScaffoldError as error:
         return [_problem("project", error)], None
     try:
-        with update.opened(project, must_be_clean=False) as work:
+        with opened(project, must_be_clean=False) as work:
             findings = [
                 Finding("project", "ok", "the answers file is as it was written"),
                 Finding("project", "ok", f"made by template {said.version}"),
@@ -172,9 +173,7 @@ def _code(project: Path) -> list[Finding]:
             ast.parse((project / name).read_bytes())
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None) or 1
-            reason = (
-                "a conflict is not solved" if f"<<<<<<< {update.OURS}" in str(getattr(error, "text", "")) else error
-            )
+            reason = "a conflict is not solved" if f"<<<<<<< {OURS}" in str(getattr(error, "text", "")) else error
             findings.append(Finding("code", "problem", f"{name}:{line} is not Python: {reason}"))
     return findings or [Finding("code", "ok", f"{len(names)} Python files compile")]
 

@@ -14,7 +14,7 @@ OTHERS = {
     "conversation/wizard.py": {"lr"},  # what a layer group has
     "questions/layer_groups.py": {"lr"},
     "questions/tables.py": {"losses"},  # a column
-    "updates/merge.py": {"lr"},
+    "updates/summary.py": {"lr"},
     "trials/train_worker.py": {"lr", "model"},  # what a layer group has, a module of the project
 }
 

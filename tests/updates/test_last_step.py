@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from scaffold.errors import CreateFailed, Refused
-from scaffold.updates import last_step as laststep
-from scaffold.updates import merge as update
-from scaffold.updates.last_step import Change, Step, index_lines, prepare, take
+from scaffold.updates.last_step import step as step_
+from scaffold.updates.last_step import take as take_
+from scaffold.updates.last_step import undo as undo_
+from scaffold.updates.last_step.prepare import prepare
+from scaffold.updates.last_step.step import Change, Step, index_lines
+from scaffold.updates.last_step.take import take
+from scaffold.updates.work import end_what_was_left
 from tests.conftest import tree
 from tests.updates.updating import append, commit, git
 
@@ -90,7 +94,7 @@ def state(step: Step) -> tuple[dict[str, bytes], str, str, str, bool]:
 
 
 CALLS = [(os, name) for name in ("replace", "unlink", "rmdir", "mkdir", "link", "symlink")] + [
-    (laststep, name) for name in ("call", "git")
+    (module, name) for module in (step_, take_, undo_) for name in ("call", "git") if hasattr(module, name)
 ]
 
 
@@ -172,7 +176,7 @@ def test_a_step_that_is_killed_is_undone_or_done(
             subprocess.run(["cp", "-a", kept, step.top], check=True)
             # it is called before the loop goes on
             killed_at(step, lambda number, _: number == moment, after=late, alone=alone)  # noqa: B023
-            told = update._end_what_was_left(step.top, step.git_dir, True)
+            told = end_what_was_left(step.top, step.git_dir, True)
             found = state(step)
             outcomes.add("undone" if found == before else "done")
             if found not in (before, after):
@@ -195,7 +199,7 @@ def test_what_was_edited_after_the_kill_stays(step: Step) -> None:
     (step.top / "changed.txt").write_text("mine\n")
     append("way/in/mine", "mine\n")(step.top)
 
-    (told,) = update._end_what_was_left(step.top, step.git_dir, True)
+    (told,) = end_what_was_left(step.top, step.git_dir, True)
 
     assert "it is undone, but for what was edited since" in told
     assert (step.top / "changed.txt").read_text() == "mine\n"
@@ -210,7 +214,7 @@ def test_a_commit_after_the_kill_is_left_alone(step: Step) -> None:
     commit(step.top, "Mine")
     found = state(step)
 
-    (told,) = update._end_what_was_left(step.top, step.git_dir, True)
+    (told,) = end_what_was_left(step.top, step.git_dir, True)
 
     assert "there is a commit since" in told
     assert state(step) == found
@@ -223,7 +227,7 @@ def test_what_was_put_back_by_hand_after_the_kill_stays_so(step: Step) -> None:
     git(step.top, "reset", "--quiet", "--hard")
     git(step.top, "clean", "--quiet", "--force", "-d")
 
-    update._end_what_was_left(step.top, step.git_dir, True)
+    end_what_was_left(step.top, step.git_dir, True)
 
     assert state(step) == before
 

@@ -13,9 +13,11 @@ import pytest
 
 from scaffold.errors import Refused
 from scaffold.render.project import render
-from scaffold.updates import merge as update
+from scaffold.updates.apply import apply
+from scaffold.updates.new_version import update
 from scaffold.updates.origin import BUNDLE
 from scaffold.updates.template_history import open_history
+from scaffold.updates.work import opened
 from tests.conftest import Run, tree
 from tests.updates.updating import (
     SEED,
@@ -358,12 +360,12 @@ def test_an_ignored_file_of_the_user_is_not_written_over(scaffold: Run, history:
 def test_a_commit_made_while_the_question_waits_is_not_undone(history: History, project: Path) -> None:
     new_version(history)
 
-    with update.opened(project) as work:
-        merged = update.update(work)
+    with opened(project) as work:
+        merged = update(work)
         append("mine.py", "MINE = 1\n")(project)
         commit(project)
         with pytest.raises(Refused, match="the project has got another commit meanwhile"):
-            update.apply(work, merged)
+            apply(work, merged)
 
     assert (project / "mine.py").is_file()
     assert git(project, "log", "--format=%s").splitlines()[0] == "Edit"

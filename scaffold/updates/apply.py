@@ -1,0 +1,62 @@
+"""What was merged is brought into the user's files: in one step, with a commit, or with conflicts to finish."""
+
+from scaffold.errors import Refused
+from scaffold.system.git import GitFailed, asks, call, git
+from scaffold.updates.last_step.prepare import prepare
+from scaffold.updates.last_step.step import Step, index_lines
+from scaffold.updates.last_step.take import take
+from scaffold.updates.merged import OURS, Merged
+from scaffold.updates.what_to_type import commit_all, give_up
+from scaffold.updates.work import Work
+
+
+class Conflicts(Refused):
+    """Both the user and the template changed the same lines."""
+
+    last_line = ""
+
+
+def apply(work: Work, merged: Merged) -> None:
+    """Bring it into the user's files in one step: a commit, or, with Conflicts, changes to finish."""
+    if git(work.top, "rev-parse", "HEAD") != merged.ours:
+        raise Refused("the project has got another commit meanwhile", help="the same command, once more")
+    for name, what in (("MERGE_HEAD", "merge"), ("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")):
+        if (work.git_dir / name).exists():
+            raise Refused(f"a {what} in the repository is not finished", help=f"git {what} --continue, or --abort")
+    if not merged.conflicts and (asks(work.top, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT") is None):
+        raise Refused(
+            "git does not know your name, which a commit needs",
+            help='git config --global user.name "Your Name"\ngit config --global user.email you@example.org',
+        )
+    take(_prepared(work, merged))
+    if merged.conflicts:
+        count = f"{len(merged.conflicts)} conflict{'s' if len(merged.conflicts) > 1 else ''}"
+        raise Conflicts(
+            f"{count}, between <<<<<<< {OURS} and >>>>>>> template {merged.version}",
+            at=", ".join(merged.conflicts),
+            help=f"edit, then    {commit_all(work.prefix, merged.subject)}\nor give up    {give_up(work.prefix)}",
+        )
+
+
+def _prepared(work: Work, merged: Merged) -> Step:
+    """The last step, ready to be taken."""
+    # what was merged, and what conflicts are between, becomes the user's
+    blobs = [change.new[1] for change in merged.changes if change.new and change.new[0] != "160000"]
+    blobs += [line.split()[1] for line in merged.unmerged.split("\0") if line and not line.startswith("0 ")]
+    names = "".join(f"{blob}\n" for blob in blobs)
+    pack = call(work.space / "merge", "pack-objects", "--quiet", "--stdout", text=names)  # to the last byte
+    if pack.returncode:
+        raise GitFailed(f"git pack-objects failed: {pack.stderr.strip()}")
+    git(work.top, "unpack-objects", "-q", text=pack.stdout)
+    after = {"GIT_INDEX_FILE": str(work.space / "after.index")}
+    git(work.top, "read-tree", merged.ours, variables=after)
+    git(work.top, "update-index", "-z", "--index-info", text=index_lines(merged.changes), variables=after)
+    commit = ""
+    if not merged.conflicts:
+        tree = git(work.top, "write-tree", variables=after)
+        commit = git(work.top, "commit-tree", tree, "-p", merged.ours, "-m", merged.subject)
+    step = Step(
+        work.top, work.git_dir, work.space, merged.ours, commit, merged.subject, merged.changes, merged.unmerged
+    )
+    prepare(step)
+    return step

@@ -64,7 +64,7 @@ class Program(click.Group):
 @click.version_option(__version__, prog_name="torch-scaffold")
 def program() -> None:
     """Answer a few questions, own a PyTorch training project."""
-    from scaffold.updates.origin import place_bundle
+    from scaffold.updates.bundle import place_bundle
 
     try:
         os.getcwd()

@@ -16,7 +16,7 @@ from scaffold.questions.answer_types import DISTRIBUTED, LAYER_GROUPS, PACKAGE, 
 from scaffold.questions.form import Answers
 from scaffold.render.project import list_files, render
 from scaffold.system.git import asks
-from scaffold.updates import answers_file as recorded
+from scaffold.updates import answers_file
 from scaffold.updates.merged import OURS
 from scaffold.updates.work import opened, recover
 
@@ -35,7 +35,7 @@ class Finding:
 
 def check(folder: Path, python: str = "") -> list[Finding]:
     """Everything there is to say about the project that a folder is in."""
-    project = recorded.find(folder)
+    project = answers_file.find(folder)
     findings = _left(project)
     found_of_template, answers = _template(project)
     findings += found_of_template + _code(project)
@@ -129,7 +129,7 @@ def _have(names: list[str]) -> str:
 def _template(project: Path) -> tuple[list[Finding], Answers | None]:
     """What the answers file says, whether the template is known, what is newer, what was edited; and the answers."""
     try:
-        said = recorded.read(project)
+        said = answers_file.read(project)
     except ScaffoldError as error:
         return [_problem("project", error)], None
     try:
@@ -147,7 +147,7 @@ def _template(project: Path) -> tuple[list[Finding], Answers | None]:
             message = f"{len(edited)} of {len(list_files(fresh))} files edited: {', '.join(edited)}"
             findings.append(Finding("project", "ok", message if edited else "no generated file was edited"))
             return findings, said.answers
-    except recorded.Tampered as error:
+    except answers_file.Tampered as error:
         return [_problem("project", error)], None
     except ScaffoldError as error:
         return [Finding("project", "ok", "the answers file can be read"), _problem("project", error)], said.answers

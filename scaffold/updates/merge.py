@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scaffold.questions.form import Answers
 from scaffold.system.git import git
-from scaffold.updates.answers_file import Lost
+from scaffold.updates.carry import Lost
 from scaffold.updates.last_step.step import Change
 from scaffold.updates.merged import OURS, Merged
 from scaffold.updates.obstacles import make_way, tell_of_shadows

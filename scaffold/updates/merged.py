@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from scaffold.questions.form import Answers
-from scaffold.updates.answers_file import Lost
+from scaffold.updates.carry import Lost
 from scaffold.updates.last_step.step import Change
 
 OURS = "yours"

@@ -7,7 +7,7 @@ from scaffold.errors import BadAnswer
 from scaffold.questions.answer_types import PACKAGE, PROJECT, type_of
 from scaffold.questions.answers import Given, complete, gather
 from scaffold.questions.form import Answers, Form
-from scaffold.updates import answers_file as recorded
+from scaffold.updates import answers_file
 from scaffold.updates.merge import merge
 from scaffold.updates.merged import Merged
 from scaffold.updates.summary import shown
@@ -50,5 +50,5 @@ def standing(form: Form, before: Answers) -> Given:
         context[name] = before.get(name, default)
         # a name that is given up would rename the package under the user's own imports
         if name in before and (before[name] != default or name in (PROJECT.name, PACKAGE.name)):
-            given.put(name, before[name], recorded.NAME)
+            given.put(name, before[name], answers_file.NAME)
     return given

@@ -2,7 +2,7 @@
 
 from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
-from scaffold.updates import answers_file as recorded
+from scaffold.updates.carry import carry
 from scaffold.updates.merge import merge
 from scaffold.updates.merged import Merged
 from scaffold.updates.work import Work
@@ -12,7 +12,7 @@ def update(work: Work, to: str = "") -> Merged:
     """The project with a newer template."""
     version = wanted(work, to)
     template = work.history.check_out(version, work.space / "template-after")
-    answers, lost = recorded.carry(Form(template), work.recorded.answers)
+    answers, lost = carry(Form(template), work.recorded.answers)
     subject = f"Update the template from {work.recorded.version} to {version}"
     return merge(work, template, answers, version, subject, [answer for answer in lost if answer.asked])
 

@@ -4,7 +4,7 @@ import os
 
 from scaffold.errors import Refused
 from scaffold.system.shell import join
-from scaffold.updates import answers_file as recorded
+from scaffold.updates import answers_file
 from scaffold.updates.merged import Merged
 from scaffold.updates.scratch import Entries, is_file, parents
 from scaffold.updates.work import Work
@@ -45,7 +45,7 @@ def make_way(work: Work, merged: Merged, ours: Entries, base: Entries, theirs: E
         ours[to] = ours.pop(name)
         base.pop(name, None)
     for name in [name for name in theirs if name in base and name in ours and not is_file(ours[name])]:
-        if theirs[name] != base[name] and name != f"{work.prefix}{recorded.NAME}":
+        if theirs[name] != base[name] and name != f"{work.prefix}{answers_file.NAME}":
             merged.notes.append(f"{name} has changed in the template; you have a link there, and it stays so")
             theirs[name] = base[name]
     return {to: name for name, to in moved.items()}

@@ -2,24 +2,16 @@
 
 import json
 import os
-import re
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 
 from scaffold import __version__
 from scaffold.errors import BadAnswer
-from scaffold.paths import PACKAGE, is_checkout, template_root
-from scaffold.system.files import write_whole
+from scaffold.paths import is_checkout, template_root
 from scaffold.system.git import asks_if_there
+from scaffold.updates.addresses import BUNDLE, RELEASE, VERSION, for_copier, without_password
 
 DISTRIBUTION = "torch-scaffold"
-# The file that any machine with torch-scaffold has: a git bundle of every released template.
-BUNDLE = "~/.local/share/torch-scaffold/template.bundle"
-# What a version can look like in an answers file: a release, what `git describe` says, or a commit.
-VERSION = re.compile(r"v?\d+(\.\d+)*(-\d+-g[0-9a-f]{4,40})?|[0-9a-f]{7,40}")
-# A number alone is none: it may be a commit, whose short name has no letter once in twenty-seven times.
-RELEASE = re.compile(r"v\d+(\.\d+)*|\d+(\.\d+)+")
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ def _of_installation() -> Origin | None:
         return None
     asked = str(direct["vcs_info"].get("requested_revision", ""))
     version = asked if RELEASE.fullmatch(asked) else direct["vcs_info"].get("commit_id")
-    return Origin(_record(_for_copier(direct["url"]), version))
+    return Origin(_record(for_copier(direct["url"]), version))
 
 
 def _of_checkout() -> Origin | None:
@@ -68,7 +60,7 @@ def _of_checkout() -> Origin | None:
     if not is_checkout() or asks_if_there(root, "rev-parse", "--show-prefix") != "":
         return None
     remote = asks_if_there(root, "remote", "get-url", "origin")
-    address = _for_copier(remote) if remote else str(root)
+    address = for_copier(remote) if remote else str(root)
     if asks_if_there(root, "status", "--porcelain", "--", "copier.yml", "template"):
         return Origin(
             _record(address, None), ["the template has changes that are not committed: no version is recorded"]
@@ -96,47 +88,6 @@ def _of_bundle() -> Origin:
     return Origin(_record(BUNDLE, f"v{__version__}"))
 
 
-def _for_copier(address: str) -> str:
-    """An address that git takes, as one that Copier takes for a repository too."""
-    known = address.endswith(".git") or address.startswith(("git@", "https://github.com/", "https://gitlab.com/"))
-    return address if known or (Path(address) / ".git").exists() else f"git+{address}"
-
-
 def _record(address: str, version: str | None) -> dict[str, str]:
-    """The two answers, without the name and password that an address may hold."""
-    address = re.sub(r"^((?:git\+)?https?://)[^/@]*@", r"\1", address)
-    address = re.sub(r"^((?:git\+)?ssh://[^/@:]*):[^/@]*@", r"\1@", address)
-    return {"_src_path": address, **({"_commit": version} if version else {})}
-
-
-def packaged_bundle() -> Path | None:
-    """The history of the template that came along, if it did."""
-    bundle = PACKAGE / "template.bundle"
-    return bundle if bundle.is_file() else None
-
-
-def place_bundle() -> None:
-    """Put the history where projects say that it is, unless one that knows more versions is there. One of as many is
-    ours, so that it is put right where it differs. It is a help for later: a home where it cannot be written is no
-    reason to fail."""
-    # not Path.expanduser, which fails where there is no home
-    source, target = packaged_bundle(), Path(os.path.expanduser(BUNDLE))
-    if source is None or not os.path.isdir(os.path.expanduser("~")):
-        return
-    try:
-        there, ours = _tags_in(target), _tags_in(source)
-        if there > ours or (there == ours and target.read_bytes() == source.read_bytes()):
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, source.read_bytes())
-    except OSError:
-        return
-
-
-def _tags_in(bundle: Path) -> int:
-    """How many versions a bundle holds, by its header; less than none where there is none."""
-    if not bundle.is_file():
-        return -1
-    with bundle.open("rb") as file:
-        header = file.read(1 << 20).partition(b"\n\n")[0]
-    return header.count(b" refs/tags/") if header.startswith(b"# v2 git bundle") else -1
+    """The two answers."""
+    return {"_src_path": without_password(address), **({"_commit": version} if version else {})}

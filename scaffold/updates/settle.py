@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scaffold.questions.answer_types import PACKAGE
 from scaffold.questions.form import Answers
-from scaffold.updates import answers_file as recorded
+from scaffold.updates import answers_file
 from scaffold.updates.merged import OURS, Merged
 from scaffold.updates.obstacles import free_name
 from scaffold.updates.scratch import Entries, Scratch
@@ -31,7 +31,7 @@ def settle(
             what, name = line.split("\t", 1)
             mode, blob, stage = what.split()
             stages.setdefault(name, {})[int(stage)] = mode, blob
-    answers = f"{work.prefix}{recorded.NAME}"
+    answers = f"{work.prefix}{answers_file.NAME}"
     stages.pop(answers, None)
     settled: dict[str, tuple[str, str] | None] = {answers: theirs[answers]}
     open_ = []

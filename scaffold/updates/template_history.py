@@ -7,7 +7,8 @@ from pathlib import Path
 
 from scaffold.errors import BadAnswer, Refused
 from scaffold.system.git import GitFailed, asks, git
-from scaffold.updates.origin import BUNDLE, RELEASE, VERSION, packaged_bundle
+from scaffold.updates.addresses import BUNDLE, RELEASE, VERSION, for_git
+from scaffold.updates.bundle import packaged_bundle
 
 # Settings by which a template has code of its own run.
 _CODE = ("_tasks", "_migrations", "_jinja_extensions", "_envops.extensions")
@@ -101,7 +102,7 @@ def open_history(address: str, version: str, folder: Path, project: Path | None 
             )
         address_of_git = str(placed if placed.is_file() else packaged_bundle())
     else:
-        address_of_git = _url(address)
+        address_of_git = for_git(address)
     try:
         return _known(_copy(address_of_git, address, folder, project), version)
     except GitFailed as error:
@@ -157,14 +158,6 @@ def _ssh(folder: Path) -> dict[str, str]:
     if not re.match(r"""["']?([^"']*[/\\])?ssh(\.exe)?["']?(\s|$)""", command):
         return {}
     return {"GIT_SSH_COMMAND": f"{command} -o BatchMode=yes -o ConnectTimeout=20"}
-
-
-def _url(address: str) -> str:
-    """An address as git takes it: Copier's short forms written out."""
-    for short, long in (("gh:", "https://github.com/"), ("gl:", "https://gitlab.com/")):
-        if address.startswith(short):
-            return long + address.removeprefix(short).lstrip("/")
-    return os.path.expanduser(address.removeprefix("git+"))
 
 
 def _refuse_code(folder: Path, version: str, address: str) -> None:

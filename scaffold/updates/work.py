@@ -16,11 +16,13 @@ from scaffold.errors import Refused
 from scaffold.questions.form import Form
 from scaffold.system.git import asks
 from scaffold.system.locks import NoLocks, lock_file
-from scaffold.updates import answers_file as recorded
+from scaffold.updates import answers_file
 from scaffold.updates.answers_file import Recorded
+from scaffold.updates.carry import check_answers
 from scaffold.updates.last_step.undo import left_behind, undo
 from scaffold.updates.repository import check_clean, repository_of
 from scaffold.updates.template_history import History, open_history
+from scaffold.updates.trust import check_address, confirm_address
 
 _WAIT, _LONGEST = 2, 60  # seconds
 _KILLED = {
@@ -52,18 +54,18 @@ class Work:
 def opened(folder: Path, *, trust: str = "", must_be_clean: bool = True) -> Iterator[Work]:
     """A project with what it takes to work on it, checked; everything that we put beside it goes away at the end. One
     that is only looked at, and need not be clean, is written to in nothing."""
-    project = recorded.find(folder)
+    project = answers_file.find(folder)
     top, git_dir, prefix = repository_of(project)
     with _space(top, git_dir, to_write=must_be_clean) as (space, told):
-        said = recorded.read(project)
+        said = answers_file.read(project)
         if trust:
-            recorded.confirm_address(trust, said.address)
-        recorded.check_address(said.address)
+            confirm_address(trust, said.address)
+        check_address(said.address)
         if must_be_clean:
             check_clean(project, prefix)
         history = open_history(said.address, said.version, space / "history", project)
         template = history.check_out(said.version, space / "template-before")
-        recorded.check_answers(Form(template), said)
+        check_answers(Form(template), said)
         yield Work(project, top, prefix, git_dir, space, said, history, template, told)
 
 

@@ -398,7 +398,7 @@ def test_nothing_slow_is_loaded_before_the_first_question() -> None:
         "from scaffold.questions import answers\n"
         "from scaffold.questions.form import Form\n"
         "form = Form(paths.template_root())\n"
-        "wizard._select = lambda *_: sys.exit(str([n for n in ('copier', 'jinja2', 'rich', 'torch') if n in sys.modules]))\n"
+        "wizard.select = lambda *_: sys.exit(str([n for n in ('copier', 'jinja2', 'rich', 'torch') if n in sys.modules]))\n"
         "wizard._start(wizard.Talk(form, terminal.look(colour=False, plain=False), None, answers.Given(), 'p'))"
     )
 

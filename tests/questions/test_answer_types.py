@@ -11,7 +11,7 @@ from scaffold.questions.form import Form
 # Where a name of a question stands for something else.
 OTHERS = {
     "commands/list.py": {"losses", "model"},  # words of `scaffold list`
-    "conversation/wizard.py": {"lr"},  # what a layer group has
+    "conversation/layer_groups.py": {"lr"},  # what a layer group has
     "questions/layer_groups.py": {"lr"},
     "questions/tables.py": {"losses"},  # a column
     "updates/summary.py": {"lr"},

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scaffold.updates.origin import BUNDLE
+from scaffold.updates.addresses import BUNDLE
 from scaffold.updates.template_history import open_history
 from tests.reliability.crash.projects import Project, checkpoints, make, steps, verifies
 

@@ -13,9 +13,9 @@ import pytest
 
 from scaffold.errors import Refused
 from scaffold.render.project import render
+from scaffold.updates.addresses import BUNDLE
 from scaffold.updates.apply import apply
 from scaffold.updates.new_version import update
-from scaffold.updates.origin import BUNDLE
 from scaffold.updates.template_history import open_history
 from scaffold.updates.work import opened
 from tests.conftest import Run, tree

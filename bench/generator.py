@@ -17,8 +17,8 @@ from bench import projects
 from bench.measure import Result, Table, compared, finish, peak_memory, ratio, run, timed, turns
 from scaffold.paths import template_root
 from scaffold.questions.form import Form
-from scaffold.render.project import plain_copy, render
-from scaffold.trials import pairwise as pairs
+from scaffold.render.rendering import plain_copy, render
+from scaffold.trials import pairwise, values
 
 BIN = Path(sys.executable).parent
 SCAFFOLD, COPIER, TRAINITE = (str(BIN / name) for name in ("scaffold", "copier", "trainite"))
@@ -162,8 +162,8 @@ def git(folder: Path, *words: str) -> None:
 def rendering(result: Result, most: int) -> None:
     """How many projects a second, when every pair of answers is rendered in one process."""
     form = Form(template_root())
-    tried = pairs.tried_values(form, pairs.facts(template_root())["values"])
-    rows = [row.answers for row in pairs.every(form, tried)][:most]
+    tried = values.tried_values(form, values.facts(template_root())["values"])
+    rows = [row.answers for row in pairwise.every(form, tried)][:most]
     template = plain_template()
 
     def every() -> None:

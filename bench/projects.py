@@ -13,7 +13,7 @@ from typing import Any
 
 from scaffold.paths import template_root
 from scaffold.questions.form import Form
-from scaffold.render.project import plain_copy, render
+from scaffold.render.rendering import plain_copy, render
 
 
 @cache

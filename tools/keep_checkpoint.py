@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scaffold.render.project import render
+from scaffold.render.rendering import render
 from scaffold.updates.addresses import BUNDLE
 from scaffold.updates.template_history import open_history
 from tests.reliability.crash.projects import write_images

@@ -51,6 +51,8 @@ def new(
     from scaffold.questions import answers as sources
     from scaffold.questions.form import Form
     from scaffold.render import project
+    from scaffold.render.rendering import preview as preview_of
+    from scaffold.render.target import check_target
     from scaffold.updates.origin import find_origin, of_environment
 
     of_environment()  # what cannot be is refused before anything is asked
@@ -59,7 +61,7 @@ def new(
     target = sources.find_target(path, given)
     writing = not (dry_run or show_file)
     if target and writing:
-        project.check_target(Path(target))
+        check_target(Path(target))
     if yes:
         if target is None:
             raise BadAnswer("it has no folder to go to", at="PATH", help="for example   scaffold new my-project --yes")
@@ -69,7 +71,7 @@ def new(
     origin = find_origin()
     command = "scaffold " + join(form.command(answers, target))
     if not writing:
-        preview(project.preview(answers, origin=origin.record), target, answers, command, show_file, as_json)
+        preview(preview_of(answers, origin=origin.record), target, answers, command, show_file, as_json)
         return
     made = project.create(answers, Path(target), origin=origin.record, git=git)
     if as_json:

@@ -37,6 +37,7 @@ def smoke(
 
     from scaffold.paths import template_root
     from scaffold.trials import smoke as trials
+    from scaffold.trials.report import failures, table
 
     if pairs and triples:
         raise BadAnswer("--pairs and --triples are two sets of answers", at="--triples", help="give one of them")
@@ -46,7 +47,7 @@ def smoke(
     root = Path(template).absolute() if template else template_root()
     say: Callable[[str], None] = (lambda _: None) if settings.get("quiet") else show
     cases, idle = trials.run(root, answers_file, preset, say, jobs=jobs, train=train, size=3 if triples else 2)
-    click.echo(trials.table(cases))
-    bad = [line for line in (trials.failures(cases), *idle) if line]
+    click.echo(table(cases))
+    bad = [line for line in (failures(cases), *idle) if line]
     click.echo("\n" + "\n\n".join(bad) if bad else f"\nall {len(cases)} projects are fine")
     click.get_current_context().exit(1 if bad else 0)

@@ -48,6 +48,6 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
         apply(work, merged, yes=yes)
     show(f"Updated to {version}, your edits kept.   Review: git show   Undo: git revert HEAD")
     if test:
-        from scaffold.health.check import quick_tests
+        from scaffold.health.project_python import quick_tests
 
         quick_tests(work.project)

@@ -11,7 +11,7 @@ from scaffold.conversation.terminal import BACK, Option
 from scaffold.errors import BadAnswer, Refused
 from scaffold.questions.answer_types import LAYER_GROUPS, LOSSES, PROJECT
 from scaffold.questions.copier_yml import Question
-from scaffold.render.project import check_target
+from scaffold.render.target import check_target
 
 
 def ask_all(talk: Talk) -> bool:

@@ -17,7 +17,7 @@ from scaffold.questions.answer_types import PACKAGE, PROJECT
 from scaffold.questions.answers import Given
 from scaffold.questions.form import Form
 from scaffold.questions.tables import about
-from scaffold.render.project import preview
+from scaffold.render.rendering import preview
 
 
 def converse(form: Form, screen: Screen, given: Given, target: str | None) -> tuple[dict[str, Any], str]:

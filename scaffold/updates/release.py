@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scaffold import __version__, paths
 from scaffold.errors import BadAnswer, CreateFailed, Refused, ScaffoldError
-from scaffold.render.project import plain_copy, preview
+from scaffold.render.rendering import plain_copy, preview
 from scaffold.system.files import write_whole
 from scaffold.system.git import asks, git
 from scaffold.updates.template_history import History, order, section

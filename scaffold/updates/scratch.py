@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaffold.questions.form import Answers
-from scaffold.render.project import render
+from scaffold.render.rendering import render
 from scaffold.system.git import asks, git
 from scaffold.updates.work import Work
 

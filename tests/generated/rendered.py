@@ -11,7 +11,7 @@ from typing import Any
 from scaffold import paths
 from scaffold.questions.answers import complete, gather
 from scaffold.questions.form import Form
-from scaffold.render.project import render
+from scaffold.render.rendering import render
 
 # A small net with the five layer groups of the reference design.
 NET = '''"""A net of five parts."""

@@ -11,7 +11,7 @@ from scaffold.errors import BadAnswer
 from scaffold.paths import template_root
 from scaffold.questions.answers import complete, gather
 from scaffold.questions.form import Form
-from scaffold.render.project import plain_copy, render
+from scaffold.render.rendering import plain_copy, render
 from tests.generated.rendered import importable
 
 FOCAL = '''"""The focal loss of Lin et al., ICCV 2017."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from scaffold.render.project import render
+from scaffold.render.rendering import render
 from scaffold.updates.addresses import BUNDLE
 from scaffold.updates.template_history import open_history
 from tests.generated.rendered import importable, render_project

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scaffold.render.project import render
+from scaffold.render.rendering import render
 from tests.conftest import ROOT
 from tests.reliability.crash.projects import write_images
 

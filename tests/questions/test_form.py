@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scaffold.errors import BadAnswer
 from scaffold.questions.answers import Given, complete
 from scaffold.questions.form import Form
-from scaffold.render.project import plain_copy
+from scaffold.render.rendering import plain_copy
 
 FORM_FACTS = ("reserved",)
 

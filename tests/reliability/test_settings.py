@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from scaffold.render.project import render
+from scaffold.render.rendering import render
 from tests.conftest import ROOT, tree
 from tests.generated.rendered import importable
 from tests.reliability.crash.fixtures import Rendered

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from scaffold import paths
-from scaffold.render.project import plain_copy
+from scaffold.render.rendering import plain_copy
 from tests.conftest import Run, executables, tree
 
 ORIGIN = (b"_src_path:", b"_commit:")

@@ -7,7 +7,7 @@ import jinja2
 import pytest
 
 from scaffold.render import template_cache as compiled
-from scaffold.render.project import render
+from scaffold.render.rendering import render
 
 Rendered = Callable[[str], dict[str, str]]
 

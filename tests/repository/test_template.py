@@ -13,8 +13,9 @@ import pytest
 from scaffold import paths
 from scaffold.questions.copier_yml import read
 from scaffold.questions.form import Form
-from scaffold.trials import pairwise as pairs
-from scaffold.trials.smoke import cases_of, render_all
+from scaffold.trials import pairwise, values
+from scaffold.trials.cases import cases_of
+from scaffold.trials.rendered import render_all
 from tests.conftest import Run
 from tests.generated.rendered import render_project
 
@@ -32,8 +33,8 @@ TAG = re.compile(r"\{%.*?%\}", re.DOTALL)
 def projects(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, Any], Path, str]]:
     """A project for each choice of each question: its answers, its folder, its package."""
     form = Form(ROOT)
-    tried = pairs.tried_values(form, pairs.facts(ROOT)["values"])
-    rows = [pairs.simplest(form, tried, {name: place}) for name in tried for place in range(len(tried[name]))]
+    tried = values.tried_values(form, values.facts(ROOT)["values"])
+    rows = [pairwise.simplest(form, tried, {name: place}) for name in tried for place in range(len(tried[name]))]
     answers = {str(row.answers): row.answers for row in rows if row}
     cases = cases_of(form, list(answers.values()))
     folder = tmp_path_factory.mktemp("template")

@@ -11,11 +11,10 @@ import pytest
 from scaffold import paths
 from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
-from scaffold.render.project import plain_copy
-from scaffold.trials import lint
-from scaffold.trials import pairwise as pairs
+from scaffold.render.rendering import plain_copy
+from scaffold.trials import lint, pairwise, values
+from scaffold.trials.idle_choices import idle_choices
 from scaffold.trials.pairwise import Row
-from scaffold.trials.smoke import idle_choices
 from tests.conftest import Run
 
 PACKAGE = "template/project/{{ package_name }}"
@@ -25,12 +24,12 @@ BOUND = ["task", "losses", "model", "weights", "weights_skip", "groups_from", "l
 
 @pytest.fixture(scope="module")
 def tried(form: Form) -> dict[str, list[Any]]:
-    return pairs.tried_values(form, pairs.facts(form.root)["values"])
+    return values.tried_values(form, values.facts(form.root)["values"])
 
 
 @pytest.fixture(scope="module")
 def rows(form: Form, tried: dict[str, list[Any]]) -> list[Row]:
-    return pairs.every(form, tried)
+    return pairwise.every(form, tried)
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +100,7 @@ def test_three_answers_come_together(form: Form, tried: dict[str, list[Any]]) ->
     varied = {name: tried[name] for name in ("distributed", "precision", "optimizer", "ema")}
     varied["model"] = [model for model in tried["model"] if model != "own"]  # which needs other answers too
 
-    rows = pairs.every(form, {**{name: values[:1] for name, values in tried.items()}, **varied}, 3)
+    rows = pairwise.every(form, {**{name: values[:1] for name, values in tried.items()}, **varied}, 3)
 
     for names in combinations(varied, 3):
         held = {tuple(row.answers[name] for name in names) for row in rows}
@@ -177,7 +176,7 @@ def test_a_question_that_changes_nothing_is_found(tmp_path: Path) -> None:
     )
     form = Form(tmp_path)
 
-    found = idle_choices(tmp_path, form, pairs.tried_values(form, {}), jobs=1)
+    found = idle_choices(tmp_path, form, values.tried_values(form, {}), jobs=1)
 
     assert found == [
         "shape: 'flat' gives the same project as 'square'",

@@ -9,7 +9,7 @@ import pytest
 
 from scaffold import paths
 from scaffold.questions.form import Form
-from scaffold.trials import pairwise as pairs
+from scaffold.trials import values
 from tests.conftest import Run, tree
 from tests.updates.updating import History, answers_of, append, commit, git, history, own_answers, replace
 
@@ -179,7 +179,7 @@ def test_the_same_answers_change_nothing(scaffold: Run, project: Path) -> None:
 def every_change() -> list[tuple[str, Any]]:
     """Each question with each of its values."""
     form = Form(paths.template_root())
-    tried = pairs.tried_values(form, pairs.facts(form.root)["values"])
+    tried = values.tried_values(form, values.facts(form.root)["values"])
     return [(name, value) for name, values in tried.items() for value in values if value is not None]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from scaffold import paths
-from scaffold.render.project import plain_copy
+from scaffold.render.rendering import plain_copy
 from tests.conftest import ROOT, Run, tree
 from tests.updates.updating import (
     BUNDLE,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scaffold.errors import ScaffoldError
-from scaffold.render.project import plain_copy
+from scaffold.render.rendering import plain_copy
 from scaffold.system.git import GitFailed
 from scaffold.updates.release import release
 from scaffold.updates.template_history import open_history

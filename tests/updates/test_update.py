@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scaffold.errors import Refused
-from scaffold.render.project import render
+from scaffold.render.rendering import render
 from scaffold.updates.addresses import BUNDLE
 from scaffold.updates.apply import apply
 from scaffold.updates.new_version import update

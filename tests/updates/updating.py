@@ -14,8 +14,8 @@ import yaml
 
 from scaffold import paths
 from scaffold.questions.form import Form
-from scaffold.render.project import plain_copy, render
-from scaffold.trials import pairwise as pairs
+from scaffold.render.rendering import plain_copy, render
+from scaffold.trials import pairwise, values
 from tests.conftest import ROOT, tree
 
 SEED = "template/project/{{ package_name }}/engine/seed.py"
@@ -141,7 +141,7 @@ def answer_sets(template: Path) -> list[dict[str, Any]]:
     """Every preset that a template takes, and rows that between them have every value of every question of it."""
     form = Form(template)
     presets = [yaml.safe_load(path.read_text()) for path in paths.presets().values()]
-    rows = pairs.every(form, pairs.tried_values(form, pairs.facts(template)["values"]))
+    rows = pairwise.every(form, values.tried_values(form, values.facts(template)["values"]))
     return [*(preset for preset in presets if preset.keys() <= form.questions.keys()), *(row.answers for row in rows)]
 
 

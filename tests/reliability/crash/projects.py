@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scaffold.render.project import render
+from scaffold.render.rendering import render
 
 ROOT = Path(__file__).parents[3]
 Fault = tuple[str, dict[str, Any]]

@@ -1,0 +1,46 @@
+"""Whether the code of a project is whole, and its layer groups match its model."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from scaffold.health.finding import Finding
+from scaffold.questions.answer_types import LAYER_GROUPS, PACKAGE
+from scaffold.questions.form import Answers
+from scaffold.render.rendering import list_files
+from scaffold.updates.merged import OURS
+
+
+def of_code(project: Path) -> list[Finding]:
+    """Whether every Python file can be compiled, and no conflict is left."""
+    names = [name for name in list_files(project) if name.endswith(".py") and not _is_foreign(name)]
+    findings = []
+    for name in names:
+        try:
+            ast.parse((project / name).read_bytes())
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None) or 1
+            reason = "a conflict is not solved" if f"<<<<<<< {OURS}" in str(getattr(error, "text", "")) else error
+            findings.append(Finding("code", "problem", f"{name}:{line} is not Python: {reason}"))
+    return findings or [Finding("code", "ok", f"{len(names)} Python files compile")]
+
+
+def _is_foreign(name: str) -> bool:
+    return any(part.startswith(".") or part in ("venv", "node_modules", "run", "data") for part in name.split("/"))
+
+
+def of_groups(found: dict[str, Any], answers: Answers) -> list[Finding]:
+    if "groups" in found:
+        held = ", ".join(f"{name} {count} tensors" for name, count in found["groups"].items())
+        findings = [Finding("code", "ok", f"every group matches the model: {held}")]
+        recorded_names = [group["name"] for group in LAYER_GROUPS.of(answers)]
+        if list(found["groups"]) != recorded_names:
+            findings.append(
+                Finding("code", "note", f"the project was made with the groups {', '.join(recorded_names)}")
+            )
+        return findings
+    if "groups_error" in found:
+        package = PACKAGE.of(answers)
+        help = f"see {package}/optim.py, and   python -m {package}.train --plan"
+        return [Finding("code", "problem", f"the groups do not match the model: {found['groups_error']}", help)]
+    return []

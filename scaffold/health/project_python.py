@@ -1,0 +1,69 @@
+"""The Python that a project runs with: which one it is, and what it says of the project."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from scaffold.errors import BadAnswer, Cancelled, CreateFailed
+from scaffold.health import project_probe
+from scaffold.questions.answer_types import DISTRIBUTED, PACKAGE, PRECISION
+from scaffold.questions.form import Answers
+
+_SECONDS = 60
+
+
+def find_python(project: Path, told: str = "") -> str:
+    """The Python that the project runs with: as told, its own environment's, the active one, ours."""
+    if told:
+        if not Path(told).is_file():
+            raise BadAnswer(f"there is no Python at {told}", at="--python")
+        return os.path.abspath(told)
+    name = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+    for home in (str(project / ".venv"), os.environ.get("VIRTUAL_ENV", "")):
+        if home and (Path(home) / name).is_file():
+            return str(Path(home) / name)
+    return sys.executable
+
+
+def quick_tests(project: Path, python: str = "") -> None:
+    """Run the project's quick tests in its own Python; CreateFailed where they fail."""
+    command = [find_python(project, python), "-m", "pytest", "-q", "-m", "quick"]
+    try:
+        if subprocess.run(command, cwd=project, check=False).returncode == 0:
+            return
+        failed = CreateFailed("the update is done, and the quick tests of the project fail", help="pytest -m quick")
+    except KeyboardInterrupt:
+        failed = CreateFailed("the update is done, and the quick tests were stopped", help="pytest -m quick")
+        failed.exit_code = Cancelled.exit_code
+    failed.last_line = ""
+    raise failed
+
+
+def ask_python(project: Path, answers: Answers, python: str) -> dict[str, Any]:
+    """What the project's own Python has and says of the groups; `failed` where it does not answer."""
+    words = [str(question.of(answers)) for question in (PACKAGE, DISTRIBUTED, PRECISION)]
+    try:
+        done = subprocess.run(
+            [python, str(Path(project_probe.__file__).resolve()), *words],
+            cwd=project,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"{python} said nothing in {_SECONDS} seconds"}
+    except OSError as error:
+        return {"failed": f"{python} cannot be run: {error.strerror}"}
+    for line in done.stdout.splitlines():
+        if line.startswith(project_probe.MARK):
+            found: dict[str, Any] = json.loads(line.removeprefix(project_probe.MARK))
+            return found
+    said = done.stderr.strip().splitlines()
+    return {"failed": f"{python} ended with {done.returncode}: {said[-1] if said else 'nothing said'}"}

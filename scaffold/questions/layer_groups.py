@@ -168,17 +168,45 @@ def _own_groups(words: list[_Word]) -> list[Group]:
     return groups
 
 
+# What a group claims: how exactly (a longer path is more exact, and a name of fewer layers), which group, which path.
+_Claim = tuple[tuple[int, int], _Word, str]
+# Who has the smallest pieces that a group can take, and by which path; none for what is left over.
+_Owners = dict[str, tuple[_Word, str] | None]
+
+
 def _resolve(words: list[_Word], model_name: str, model: Model, has_head: bool) -> list[Group]:
     """Give every layer to the group that names it most exactly."""
     gone = [] if has_head else model["groups"]["head"]
     layers = [layer for layer in model["layers"] if layer not in gone]
-    # the smallest pieces that a group can take: the blocks of a layer, or the layer where it has none
+    # the blocks of a layer, or the layer where it has none
     pieces = {layer: [block for block in model["blocks"] if _inside(block, layer)] or [layer] for layer in layers}
-    # (how exact, who, which path): a longer path is more exact, and a name of fewer layers
-    claims: list[tuple[tuple[int, int], _Word, str]] = []
+    claims = _claims(words, model_name, model, has_head)
+    owners = _owners([piece for layer in layers for piece in pieces[layer]], claims)
+    rest = _whole(layers, pieces, [piece for piece in owners if owners[piece] is None])
+    groups: list[Group] = []
+    for word in words:
+        paths = rest if word.takes == ["rest"] else _won(word, claims, owners)
+        if not paths:
+            raise BadAnswer(
+                f"group '{word.name}' would train nothing: the other groups name all of its layers",
+                help=f"leave it out:   {' '.join('--group ' + other.text for other in words if other is not word)}",
+            )
+        groups.append({"name": word.name, "layers": paths, "lr": word.lr})
+    if rest and "rest" not in [name for word in words for name in word.takes]:
+        if "rest" in [word.name for word in words]:
+            raise BadAnswer(
+                f"no group holds {', '.join(rest)}, and the name rest is taken", help="call your group otherwise"
+            )
+        groups.append({"name": "rest", "layers": rest, "lr": 1.0})
+    return groups
+
+
+def _claims(words: list[_Word], model_name: str, model: Model, has_head: bool) -> list[_Claim]:
+    """What each group names, but for the rest."""
     takers_of_rest = [word for word in words if "rest" in word.takes]
     if len(takers_of_rest) > 1:
         raise _twice("rest", *takers_of_rest[:2])
+    claims: list[_Claim] = []
     for word in words:
         seen: list[str] = []
         for name in word.takes if word.takes != ["rest"] else []:
@@ -190,42 +218,31 @@ def _resolve(words: list[_Word], model_name: str, model: Model, has_head: bool) 
                     raise BadAnswer(f"'{path}' is twice in group '{word.text}'", help="keep one")
                 seen.append(path)
                 claims.append(((path.count("."), -len(paths)), word, path))
+    return claims
 
-    owner: dict[str, tuple[_Word, str] | None] = {}
-    for layer in layers:
-        for piece in pieces[layer]:
-            rivals = sorted(
-                (claim for claim in claims if _inside(piece, claim[2])), key=lambda claim: claim[0], reverse=True
-            )
-            if len(rivals) > 1 and rivals[0][0] == rivals[1][0] and rivals[0][1] is not rivals[1][1]:
-                raise _twice(rivals[0][2], rivals[0][1], rivals[1][1])
-            owner[piece] = rivals[0][1:] if rivals else None
 
-    groups: list[Group] = []
-    for word in words:
-        if word.takes == ["rest"]:
-            paths = _whole(layers, pieces, [piece for piece in owner if owner[piece] is None])
-        else:
-            paths = []
-            for _, claimant, path in claims:
-                if claimant is word:
-                    inside = [piece for piece in owner if _inside(piece, path)]
-                    won = [piece for piece in inside if owner[piece] == (word, path)]
-                    paths += [path] if won == inside else won
-        if not paths:
-            raise BadAnswer(
-                f"group '{word.name}' would train nothing: the other groups name all of its layers",
-                help=f"leave it out:   {' '.join('--group ' + other.text for other in words if other is not word)}",
-            )
-        groups.append({"name": word.name, "layers": paths, "lr": word.lr})
-    rest = _whole(layers, pieces, [piece for piece in owner if owner[piece] is None])
-    if rest and "rest" not in [name for word in words for name in word.takes]:
-        if "rest" in [word.name for word in words]:
-            raise BadAnswer(
-                f"no group holds {', '.join(rest)}, and the name rest is taken", help="call your group otherwise"
-            )
-        groups.append({"name": "rest", "layers": rest, "lr": 1.0})
-    return groups
+def _owners(pieces: list[str], claims: list[_Claim]) -> _Owners:
+    """Who has each piece: whoever claims it most exactly, alone."""
+    owners: _Owners = {}
+    for piece in pieces:
+        rivals = sorted(
+            (claim for claim in claims if _inside(piece, claim[2])), key=lambda claim: claim[0], reverse=True
+        )
+        if len(rivals) > 1 and rivals[0][0] == rivals[1][0] and rivals[0][1] is not rivals[1][1]:
+            raise _twice(rivals[0][2], rivals[0][1], rivals[1][1])
+        owners[piece] = rivals[0][1:] if rivals else None
+    return owners
+
+
+def _won(word: _Word, claims: list[_Claim], owners: _Owners) -> list[str]:
+    """What a group has of what it claims: whole paths where nobody else has a piece of them."""
+    paths: list[str] = []
+    for _, claimant, path in claims:
+        if claimant is word:
+            inside = [piece for piece in owners if _inside(piece, path)]
+            won = [piece for piece in inside if owners[piece] == (word, path)]
+            paths += [path] if won == inside else won
+    return paths
 
 
 def _whole(layers: list[str], pieces: dict[str, list[str]], wanted: list[str]) -> list[str]:

@@ -5,24 +5,16 @@ Run by `scaffold smoke` as a program: it reads the projects as JSON, and writes 
 
 import contextlib
 import importlib
-import importlib.util
-import inspect
 import json
-import math
-import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from scaffold.questions.answer_types import DISTRIBUTED, LAYER_GROUPS, MODEL, PACKAGE, WEIGHTS, WEIGHTS_FILE
+from scaffold.trials.trial import CONTEXT, trial
 
 # What projects import, and what takes its time.
 SHARED = (
@@ -37,8 +29,6 @@ SHARED = (
     "pytest",
 )
 SECONDS = 300  # for one trial
-# where processes cannot be forked each imports torch anew, which is slow and works
-CONTEXT: Any = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
 
 
 def main() -> None:
@@ -86,146 +76,6 @@ def end(process: BaseProcess) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
     process.join()
-
-
-def prepare(answers: dict[str, Any], images: Path) -> None:
-    """What a project is tried with: data, and weights where it looks for them."""
-    write_images(images)
-    if WEIGHTS.of(answers) != "none":
-        write_weights(answers, images)
-
-
-def write_images(folder: Path) -> None:
-    """The sample data of the project's own tests, written by the fixture that they have it from."""
-    source = importlib.util.spec_from_file_location("conftest", Path("tests", "conftest.py"))
-    assert source
-    assert source.loader
-    module = importlib.util.module_from_spec(source)
-    source.loader.exec_module(module)
-    folder.mkdir()
-    inspect.unwrap(module.images)(SimpleNamespace(mktemp=lambda name: folder))
-
-
-def trial(project: dict[str, Any], what: str) -> None:
-    """One trial, in a process of its own, which ends with it."""
-    if hasattr(os, "setsid"):
-        os.setsid()  # so that all it starts can be ended together
-    with open(Path(project["folder"], f"smoke-{what}.log"), "w", encoding="utf-8") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    os.chdir(project["folder"])
-    sys.path.insert(0, project["folder"])
-    try:
-        code = train(project["answers"]) if what == "train" else quick()
-    except BaseException:  # noqa: BLE001  # whatever it is, it is the result of the trial
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def quick() -> int:
-    """The project's own quick tests."""
-    import pytest
-
-    return int(pytest.main(["-m", "quick", "-q", "-x", "-p", "no:cacheprovider", "--tb=short"]))
-
-
-def train(answers: dict[str, Any]) -> int:
-    """Six real steps, an evaluation, a checkpoint, a prediction: each by the command that a person would type."""
-    package = PACKAGE.of(answers)
-    images = Path("smoke-images")
-    os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
-    # in a process of its own: those forked from one that had used torch were seen to die in their first step
-    writer = CONTEXT.Process(target=prepare, args=(answers, images))
-    writer.start()
-    writer.join()
-    assert writer.exitcode == 0, "data or weights could not be written"
-    size = len(list((images / "train").rglob("*.png"))) // 3
-    flags = ["--data-dir", str(images), "--epochs", "2", "--batch-size", str(size), "--num-workers", "0"]
-    flags += ["--log-every", "2"]
-    if hasattr(importlib.import_module(f"{package}.options").Options(), "per_class"):
-        flags += ["--per-class", "2"]  # so that a part of a process's share holds two classes
-    for words in (
-        ["train", *flags],
-        ["evaluate", "run/1"],
-        ["predict", "run/1", str(min((images / "val").rglob("*.png")))],
-    ):
-        with arguments(*words):
-            program, given = program_of(package, words[0])
-            alone = words[0] != "train" or DISTRIBUTED.is_alone(answers)
-            code = program(*given) if alone else in_two(program, *given)
-        if code:
-            print(f"{words[0]} ended with {code}")
-            return code
-    rows = [json.loads(line) for line in Path("run/1/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    steps = [row for row in rows if row["kind"] == "train"]
-    rates = {f"lr/{group['name']}" for group in LAYER_GROUPS.of(answers) if group["lr"]}
-    assert [row["step"] for row in steps] == [2, 4, 6], steps
-    assert all(math.isfinite(row["train/loss"]) and rates <= row.keys() for row in steps), steps
-    assert list(Path("run/1/checkpoints").glob("*/MANIFEST.json"))
-    for folder in ("run", "torchrun", "torch-home", "smoke-images"):  # those of many projects would fill the disk
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
-
-
-def program_of(package: str, name: str) -> tuple[Callable[..., int], tuple[Any, ...]]:
-    """The function that `python -m package.name` calls, and with what."""
-    module = importlib.import_module(f"{package}.{name}")
-    if name != "train":
-        return module.main, ()
-    options = importlib.import_module(f"{package}.options").Options
-    return importlib.import_module(f"{package}.engine").launch, (options, module.train, module.show_plan)
-
-
-def in_two(program: Callable[..., int], *given: Any) -> int:
-    """Runs a program as torchrun does, in two processes; they too share the import of torch."""
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=2,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        start_method=CONTEXT.get_start_method(),
-        max_restarts=0,
-        monitor_interval=0.1,
-        logs_specs=DefaultLogsSpecs(log_dir="torchrun"),
-    )
-    return max(map(int, elastic_launch(config, program)(*given).values()))
-
-
-def write_weights(answers: dict[str, Any], images: Path) -> None:
-    """Weights where the project looks for them, so that nothing is downloaded."""
-    import torch
-
-    if WEIGHTS.of(answers) == "imagenet":
-        from torchvision.models import get_model, get_model_weights
-
-        name = Path(get_model_weights(MODEL.of(answers)).DEFAULT.url).name
-        file = Path("torch-home", "hub", "checkpoints", name)
-        state = get_model(MODEL.of(answers)).state_dict()
-    else:
-        part = {name: importlib.import_module(f"{PACKAGE.of(answers)}.{name}") for name in ("options", "data", "model")}
-        opt = part["options"].Options(data_dir=str(images), batch_size=16)
-        facts = part["data"].MyDataset(f"{images}/train", opt).facts
-        state = part["model"].build_model(opt, facts).state_dict()
-        file = Path(WEIGHTS_FILE.of(answers))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, file)
-
-
-@contextlib.contextmanager
-def arguments(*words: str) -> Iterator[None]:
-    """These words as the command line."""
-    before, sys.argv = sys.argv, list(words)
-    try:
-        yield
-    finally:
-        sys.argv = before
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ OTHERS = {
     "questions/layer_groups.py": {"lr"},
     "questions/tables.py": {"losses"},  # a column
     "updates/summary.py": {"lr"},
-    "trials/train_worker.py": {"lr", "model"},  # what a layer group has, a module of the project
+    "trials/trial.py": {"lr"},
+    "trials/trial_data.py": {"model"},  # a module of the project
 }
 
 

@@ -1,0 +1,48 @@
+"""What a project is tried with: data, and weights where it looks for them."""
+
+import importlib
+import importlib.util
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from scaffold.questions.answer_types import MODEL, PACKAGE, WEIGHTS, WEIGHTS_FILE
+
+
+def prepare(answers: dict[str, Any], images: Path) -> None:
+    """What a project is tried with: data, and weights where it looks for them."""
+    write_images(images)
+    if WEIGHTS.of(answers) != "none":
+        write_weights(answers, images)
+
+
+def write_images(folder: Path) -> None:
+    """The sample data of the project's own tests, written by the fixture that they have it from."""
+    source = importlib.util.spec_from_file_location("conftest", Path("tests", "conftest.py"))
+    assert source
+    assert source.loader
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    folder.mkdir()
+    inspect.unwrap(module.images)(SimpleNamespace(mktemp=lambda name: folder))
+
+
+def write_weights(answers: dict[str, Any], images: Path) -> None:
+    """Weights where the project looks for them, so that nothing is downloaded."""
+    import torch
+
+    if WEIGHTS.of(answers) == "imagenet":
+        from torchvision.models import get_model, get_model_weights
+
+        name = Path(get_model_weights(MODEL.of(answers)).DEFAULT.url).name
+        file = Path("torch-home", "hub", "checkpoints", name)
+        state = get_model(MODEL.of(answers)).state_dict()
+    else:
+        part = {name: importlib.import_module(f"{PACKAGE.of(answers)}.{name}") for name in ("options", "data", "model")}
+        opt = part["options"].Options(data_dir=str(images), batch_size=16)
+        facts = part["data"].MyDataset(f"{images}/train", opt).facts
+        state = part["model"].build_model(opt, facts).state_dict()
+        file = Path(WEIGHTS_FILE.of(answers))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, file)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from scaffold import lint, paths
-from scaffold.answers import complete, gather
-from scaffold.project import plain_copy, render
-from scaffold.questions import Form
+from scaffold import paths
+from scaffold.questions.answers import complete, gather
+from scaffold.questions.form import Form
+from scaffold.render.rendering import plain_copy, render
+from scaffold.trials import lint
 
 SPIKES = Path(__file__).with_name("spikes")
 LINE = "    regression - a number, or several, for each image: regression\n"

@@ -40,7 +40,7 @@ class Process:
         yield Process(0, 1, device)
 
     def prepare(self, net: nn.Module, opt: RunOptions) -> nn.Module:
-        """The model on the device, ready to train."""
+        """The model on the device, ready to train. Sets the seed anew, so build every model before."""
         if self.device.type == "cuda":
             net.to(memory_format=torch.channels_last)  # faster convolutions
         if opt.compile:

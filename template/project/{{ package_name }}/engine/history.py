@@ -217,7 +217,8 @@ def load_run(
     """The options of a run, the facts of its data, its model with trained weights, and the step of these.
 
     They are those of the best checkpoint, or that of `step`, of the model that was kept as `name`; with a moving
-    average, they are the average.
+    average, they are the average. The model is on the CPU and in training mode. The seed becomes that of the run: in
+    train.py, load another run's model before `setup_seed`.
     """
     opt, facts, checkpoints = read_options(folder, kind), read_record(folder).facts, folder / "checkpoints"
     found = checkpoint.best(checkpoints) if step is None else checkpoint.verify(checkpoints / str(step))

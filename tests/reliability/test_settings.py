@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -400,6 +400,29 @@ def test_a_setting_that_is_not_typed_again_stays_as_it_was(stopped: Stopped, wor
     assert "from here on" not in ended.said
     assert rows(work)[12]["lr/all"] == pytest.approx(0.5 * rows(stopped.plain("single", ()))[12]["lr/all"])
     assert json.loads((work / "run" / "1" / "options.json").read_text())["options"]["lr"] == 0.001
+
+
+def test_a_loss_that_was_added_since_is_told_and_has_its_default(tmp_path: Path) -> None:
+    render({"project_name": "added"}, tmp_path / "added")
+    with importable(tmp_path / "added") as module:
+        options, history, engine = module("options").Options, module("engine.history"), module("engine")
+        then = options(run_dir=str(tmp_path / "run"), losses={"cross_entropy": 0.5})
+        (tmp_path / "run" / "1" / "checkpoints").mkdir(parents=True)
+        history.write_record(tmp_path / "run" / "1", then, {}, {})
+
+        @dataclass(frozen=True)
+        class Later(options):  # type: ignore[misc]
+            losses: dict[str, float] = engine.setting({"cross_entropy": 1.0, "more": 0.3})  # noqa: RUF009
+
+        now = Later(run_dir=then.run_dir)
+        both = {"cross_entropy": 0.5, "more": 0.3}
+        with engine.Process.start(now) as process:
+            goes_on = history.with_recorded_settings(replace(now, run=1), process)
+
+        assert history.choose(then) == 1
+        assert history.choose(now) is None  # another command: a new run
+        assert goes_on.losses == history.read_options(tmp_path / "run" / "1", Later).losses == both
+        assert history.compare(1, goes_on, {}, {}).notes == [f"--losses was {then.losses} and is {both} from here on"]
 
 
 def test_a_run_that_has_no_checkpoint_yet_takes_all_settings_and_keeps_them(project: Rendered, work: Path) -> None:

@@ -78,7 +78,7 @@ def with_recorded_settings(opt: Opt, process: Process) -> Opt:
     recorded: dict[str, Any] = {}
     with process.raise_together():
         if process.rank == 0 and (num := choose(opt)) is not None and is_run(Path(opt.run_dir, str(num))):
-            recorded = read_record(Path(opt.run_dir, str(num))).options
+            recorded = known_settings(type(opt), read_record(Path(opt.run_dir, str(num))))
     recorded, now = process.broadcast(recorded), given(opt)
     kept = {name for name in vars(opt) if change(type(opt), name) != "free" and name not in now}
     return replace(opt, **{name: recorded[name] for name in kept & recorded.keys()})
@@ -131,7 +131,9 @@ def changes(record: Record, opt: RunOptions) -> dict[str, tuple[Any, Any, str]]:
     default, counts, found = vars(type(opt)()), given(opt) | record.given, {}
     for name, value in vars(opt).items():
         old, meaning = record.options.get(name, default[name]), change(type(opt), name)
-        if name in counts and old != value and meaning != "free":
+        # a loss or a layer group that was added or removed since counts as typed
+        other_names = isinstance(value, dict) and isinstance(old, dict) and old.keys() != value.keys()
+        if (name in counts or other_names) and old != value and meaning != "free":
             found[f"--{name.replace('_', '-')}"] = (old, value, meaning)
     return found
 
@@ -203,8 +205,18 @@ def read_record(folder: Path) -> Record:
 
 def read_options(folder: Path, kind: type[Opt]) -> Opt:
     """The options that a run was made with; those that this project has no more are left out."""
-    known = {name: value for name, value in read_record(folder).options.items() if name in vars(kind())}
-    return replace(kind(), **known)
+    return replace(kind(), **known_settings(kind, read_record(folder)))
+
+
+def known_settings(kind: type[RunOptions], record: Record) -> dict[str, Any]:
+    """The recorded settings that this project still has; a loss or a layer group that is new has its default."""
+    known = {}
+    for name, default in vars(kind()).items():
+        if name in record.options:
+            old = known[name] = record.options[name]
+            if isinstance(default, dict) and isinstance(old, dict):
+                known[name] = {key: old.get(key, number) for key, number in default.items()}
+    return known
 
 
 def load_run(

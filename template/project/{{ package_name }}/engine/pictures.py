@@ -20,8 +20,8 @@ def draw(folder: Path) -> Path:
             for name, point in points.items():
                 curves.setdefault(name, []).append(point)
     panels = {
-        "losses": [name for name in curves if name.startswith("train/") or name == "val/loss"],
-        "metrics": [name for name in curves if name.startswith("val/") and name != "val/loss"],
+        "losses": [name for name in curves if name.startswith("train/") or name.endswith("/loss")],
+        "metrics": [name for name in curves if name.startswith("val/") and not name.endswith("/loss")],
         "learning rates": [name for name in curves if name.startswith("lr/")],
     }
     figure = Figure(figsize=(13, 3.6), layout="constrained")

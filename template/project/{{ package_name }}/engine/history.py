@@ -169,6 +169,8 @@ def compare(num: int, opt: RunOptions, facts: dict[str, Any], made_by: dict[str,
             old, value = then.get(name), made_by.get(name)
             if old is not None and old != value:
                 notes.append(f"{name} was {old} and is {value}: the result will be close, not equal")
+        if then.get("data", made_by.get("data")) != made_by.get("data"):
+            notes.append("the training data have changed since the last checkpoint: the result will not be equal")
     if found is None or not finished(found.state, opt):
         notes += [f"{name} was {old} and is {value} from here on" for name, (old, value, _) in changed.items()]
     return Start(num, found, notes, recorded=not changed)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
 
 from .errors import RunError
@@ -42,7 +42,10 @@ class Part(NamedTuple):
         return self._replace(inputs=inputs, targets=targets)
 
     def noise(self, count: int) -> Tensor:
-        """(n, count) random numbers from 0 to 1 on the CPU; an item's follow from seed, epoch and number alone."""
+        """(n, count) random numbers from 0 to 1 on the CPU; an item's follow from seed, epoch and number alone.
+
+        Called again, it gives the same ones: draw all at once, and split them.
+        """
         assert self.epoch_noise is not None, "an evaluation has no noise"
         return self.epoch_noise(count).index_select(0, self.numbers)
 
@@ -115,8 +118,8 @@ class InMemory(Dataset[Any]):
     random = False
 
     def __init__(self, dataset: Any) -> None:
-        self.items = default_collate([dataset[number] for number in range(len(dataset))])
         self.size = len(dataset)
+        self.kept, self.nesting = tree_flatten(default_collate([dataset[number] for number in range(len(dataset))]))
         for name in {"facts", "order", "fingerprint", "describe"} & {*dir(dataset)}:
             setattr(self, name, getattr(dataset, name))
 
@@ -125,7 +128,7 @@ class InMemory(Dataset[Any]):
 
     def batch(self, numbers: Tensor) -> Any:
         """These items, put together."""
-        return tree_map_only(Tensor, methodcaller("index_select", 0, numbers), self.items)
+        return tree_unflatten([rows.index_select(0, numbers) for rows in self.kept], self.nesting)
 
 
 def in_memory(dataset: Set, megabytes: float) -> Set | InMemory:
@@ -137,11 +140,13 @@ def in_memory(dataset: Set, megabytes: float) -> Set | InMemory:
     if sum(leaf.nbytes for leaf in tree_leaves(first) if isinstance(leaf, Tensor)) * count > megabytes * 2**20:
         return dataset
     kept, random = draws_random_numbers(lambda: InMemory(dataset))
-    for number in range(0 if random else min(8, count)):  # a transform may also draw from a generator of its own
+    if random or not all(isinstance(rows, Tensor) for rows in kept.kept):
+        return dataset
+    for number in range(min(8, count)):  # a transform may also draw from a generator of its own
         again = tree_leaves(default_collate([dataset[number]]))
-        same = zip(again, tree_leaves(kept.batch(torch.tensor([number]))), strict=True)
-        random = random or not all(isinstance(one, Tensor) and torch.equal(one, two) for one, two in same)
-    return dataset if random else kept
+        if not all(torch.equal(one[0], rows[number]) for one, rows in zip(again, kept.kept, strict=True)):
+            return dataset
+    return kept
 
 
 class EpochBatchSampler(Sampler[Batch]):

@@ -192,6 +192,7 @@ class Run:
 
     def parts(self, model: nn.Module, batch: list[Part]) -> Iterator[Part]:
         """The parts of a batch; the gradients of several processes meet once, after the last one."""
+        earlier, self._terms = self._terms, {}  # those of another model in this step
         for number, part in enumerate(batch, start=1):
             if len(batch) > 1:
                 self.process.sync_gradients(model, number == len(batch))
@@ -204,11 +205,12 @@ class Run:
                     parameter.grad.mul_(scale)
             self._terms = {name: scale * value for name, value in self._terms.items()}
             self._count = None
+        self._terms = {**earlier, **{name: earlier.get(name, 0) + value for name, value in self._terms.items()}}
 
     def add(self, terms: dict[str, Tensor], part: Part) -> Tensor:
         """Takes in the losses of a part; returns its share of the loss, to go backward from.
 
-        Each is a mean over the items, or over as many things as `terms["count"]` says, such as tokens; where a part has
+        Equal names add up within a step. Each is a mean over the items, or over as many things as `terms["count"]` says, such as tokens; where a part has
         none of them, its losses have to be 0, not NaN.
         """
         if "count" in terms:
@@ -262,7 +264,10 @@ class Run:
         self._random = {}
 
     def measured(self, values: dict[str, float], best: str | None, more_is_better: bool) -> None:
-        """Ends an epoch: logs what was measured, and saves. `best` names the value that chooses the best checkpoint."""
+        """Ends an epoch: logs what was measured, each value as val/<name>, and saves.
+
+        `best` names the value that chooses the best checkpoint.
+        """
         progress = self.progress
         self._log("val", {f"val/{name}": value for name, value in values.items()})
         last = progress.last = values[best] if best else float(progress.step)
@@ -464,7 +469,7 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
         problem = f"a batch of {opt.batch_size} items does not divide among {process.world} processes"
         raise RunError(f"{problem}; take --batch-size {fitting}")
     lock: FileLock | None = None
-    start, made_by = history.Start(0), provenance(process)
+    start, made_by = history.Start(0), {**provenance(process), "data": same["the training data"]}
     try:
         with process.raise_together():
             if process.rank == 0:

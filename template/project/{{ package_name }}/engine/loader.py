@@ -42,10 +42,7 @@ class Part(NamedTuple):
         return self._replace(inputs=inputs, targets=targets)
 
     def noise(self, count: int) -> Tensor:
-        """(n, count) random numbers from 0 to 1 on the CPU; an item's follow from seed, epoch and number alone.
-
-        Called again, it gives the same ones: draw all at once, and split them.
-        """
+        """(n, count) numbers from 0 to 1 on the CPU that follow from seed, epoch and item: the same when called again."""
         assert self.epoch_noise is not None, "an evaluation has no noise"
         return self.epoch_noise(count).index_select(0, self.numbers)
 

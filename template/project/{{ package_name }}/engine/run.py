@@ -210,8 +210,8 @@ class Run:
     def add(self, terms: dict[str, Tensor], part: Part) -> Tensor:
         """Takes in the losses of a part; returns its share of the loss, to go backward from.
 
-        Equal names add up within a step. Each is a mean over the items, or over as many things as `terms["count"]` says, such as tokens; where a part has
-        none of them, its losses have to be 0, not NaN.
+        Each is a mean over the items, or over as many things as `terms["count"]` says, such as tokens; where a part has
+        none of them, its losses have to be 0, not NaN. Equal names add up within a step.
         """
         if "count" in terms:
             count = terms["count"].detach()
@@ -264,10 +264,7 @@ class Run:
         self._random = {}
 
     def measured(self, values: dict[str, float], best: str | None, more_is_better: bool) -> None:
-        """Ends an epoch: logs what was measured, each value as val/<name>, and saves.
-
-        `best` names the value that chooses the best checkpoint.
-        """
+        """Ends an epoch: logs values as val/<name>, and saves; the one called `best` chooses the best checkpoint."""
         progress = self.progress
         self._log("val", {f"val/{name}": value for name, value in values.items()})
         last = progress.last = values[best] if best else float(progress.step)

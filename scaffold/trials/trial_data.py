@@ -12,12 +12,12 @@ from scaffold.questions.answer_types import MODEL, PACKAGE, WEIGHTS, WEIGHTS_FIL
 
 def prepare(answers: dict[str, Any], images: Path) -> None:
     """What a project is tried with: data, and weights where it looks for them."""
-    write_images(images)
+    write_data(images)
     if WEIGHTS.of(answers) != "none":
         write_weights(answers, images)
 
 
-def write_images(folder: Path) -> None:
+def write_data(folder: Path) -> None:
     """The sample data of the project's own tests, written by the fixture that they have it from."""
     source = importlib.util.spec_from_file_location("conftest", Path("tests", "conftest.py"))
     assert source
@@ -25,7 +25,7 @@ def write_images(folder: Path) -> None:
     module = importlib.util.module_from_spec(source)
     source.loader.exec_module(module)
     folder.mkdir()
-    inspect.unwrap(module.images)(SimpleNamespace(mktemp=lambda name: folder))
+    inspect.unwrap(module.data_dir)(SimpleNamespace(mktemp=lambda name: folder))
 
 
 def write_weights(answers: dict[str, Any], images: Path) -> None:

@@ -14,7 +14,7 @@ from scaffold.cli import program
 from tests.conftest import ROOT, Run
 from tests.reliability.crash import report
 
-DOCS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+DOCS = [ROOT / name for name in ("README.md", "AGENTS.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     (ROOT / "docs").rglob("*.md")
 )
 DOCS += [ROOT / "template" / "project" / "README.md.jinja"]
@@ -93,7 +93,7 @@ def test_the_links_of_the_docs_lead_somewhere(document: Path) -> None:
 
 
 def test_every_file_that_the_docs_name_is_there() -> None:
-    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+    for document in (ROOT / "README.md", ROOT / "AGENTS.md", ROOT / "CONTRIBUTING.md"):
         for name in re.findall(
             r"`((?:tools|tests|docs|template|scaffold|presets|bench)/[\w./-]+)`", document.read_text()
         ):

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaffold.commands.answer_options import AnswersCommand
-from scaffold.commands.applying import apply, tell_of
 from scaffold.commands.program import program
 from scaffold.conversation.output import has_somebody, settings, show, use_colour
 from scaffold.errors import BadAnswer
@@ -29,6 +28,7 @@ def change(show_diff: bool, trust: str, yes: bool, **flags: Any) -> None:
     """
     from pathlib import Path
 
+    from scaffold.commands.applying import apply, tell_of
     from scaffold.updates import new_answers
     from scaffold.updates.summary import diff
     from scaffold.updates.work import opened

@@ -9,7 +9,6 @@ from scaffold.commands.answer_options import AnswersCommand
 from scaffold.commands.program import program
 from scaffold.conversation.output import as_json_text, has_somebody, settings, show, use_colour
 from scaffold.errors import BadAnswer, did_you_mean, printable
-from scaffold.system.shell import join
 
 if TYPE_CHECKING:
     from scaffold.questions.form import Form
@@ -53,6 +52,7 @@ def new(
     from scaffold.render import project
     from scaffold.render.rendering import preview as preview_of
     from scaffold.render.target import check_target
+    from scaffold.system.shell import join
     from scaffold.updates.origin import find_origin, of_environment
 
     of_environment()  # what cannot be is refused before anything is asked
@@ -104,6 +104,7 @@ def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], s
 def next_commands(answers: dict[str, Any], target: str) -> list[str]:
     """What to type now."""
     from scaffold.questions.answer_types import DISTRIBUTED, PACKAGE
+    from scaffold.system.shell import join
 
     train = f"{DISTRIBUTED.launcher(answers)} -m {PACKAGE.of(answers)}.train"
     return [join(["cd", target]), 'pip install -e ".[dev]"', train]

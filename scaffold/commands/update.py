@@ -2,7 +2,6 @@
 
 import click
 
-from scaffold.commands.applying import apply, tell_of
 from scaffold.commands.program import program
 from scaffold.conversation.output import show
 from scaffold.errors import printable
@@ -25,6 +24,7 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
     """
     from pathlib import Path
 
+    from scaffold.commands.applying import apply, tell_of
     from scaffold.updates import new_version
     from scaffold.updates.summary import diff
     from scaffold.updates.work import opened

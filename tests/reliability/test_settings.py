@@ -405,7 +405,8 @@ def test_a_setting_that_is_not_typed_again_stays_as_it_was(stopped: Stopped, wor
 def test_a_loss_that_was_added_since_is_told_and_has_its_default(tmp_path: Path) -> None:
     render({"project_name": "added"}, tmp_path / "added")
     with importable(tmp_path / "added") as module:
-        options, history, engine = module("options").Options, module("engine.history"), module("engine")
+        options: Any = module("options").Options
+        history, engine = module("engine.history"), module("engine")
         then = options(run_dir=str(tmp_path / "run"), losses={"cross_entropy": 0.5})
         (tmp_path / "run" / "1" / "checkpoints").mkdir(parents=True)
         history.write_record(tmp_path / "run" / "1", then, {}, {})
@@ -414,7 +415,7 @@ def test_a_loss_that_was_added_since_is_told_and_has_its_default(tmp_path: Path)
         class Later(options):  # type: ignore[misc]
             losses: dict[str, float] = engine.setting({"cross_entropy": 1.0, "more": 0.3})  # noqa: RUF009
 
-        now = Later(run_dir=then.run_dir)
+        now: Any = Later(run_dir=then.run_dir)
         both = {"cross_entropy": 0.5, "more": 0.3}
         with engine.Process.start(now) as process:
             goes_on = history.with_recorded_settings(replace(now, run=1), process)

@@ -11,9 +11,10 @@ from scaffold.system.git import git
 from scaffold.updates.carry import Lost
 from scaffold.updates.last_step.step import Change
 from scaffold.updates.merged import OURS, Merged
+from scaffold.updates.moves import told_moves
 from scaffold.updates.obstacles import make_way, tell_of_shadows
 from scaffold.updates.scratch import Scratch
-from scaffold.updates.settle import settle, told_moves
+from scaffold.updates.settle import settle
 from scaffold.updates.work import Work
 
 # The commits that are merged are seen by nobody.
@@ -45,7 +46,8 @@ def merge(work: Work, template: Path, answers: Answers, version: str, subject: s
     # a file counts as renamed where most of it stayed; else it was one file that went and one that came
     words = ("--find-renames=70%", commits["base"], "--", commits["ours"], commits["theirs"])
     scratch.git(*scratch.drivers, "merge-recursive", *words, variables=labels, allowed=(0, 1))
-    settle(work, merged, scratch, base, ours, theirs, commits, kept, told_moves(template, answers, work.prefix))
+    places = told_moves(template, answers, work.prefix, theirs)
+    settle(work, merged, scratch, base, ours, theirs, commits, kept, places)
 
     after = scratch.entries()
     names = sorted({*before, *after})

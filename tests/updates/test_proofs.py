@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 
 from scaffold import paths
-from scaffold.render.rendering import plain_copy
 from tests.conftest import ROOT, Run, tree
 from tests.updates.updating import (
-    BUNDLE,
     SEED,
     History,
     answer_sets,
@@ -30,30 +28,14 @@ from tests.updates.updating import (
     history,
     move,
     own_answers,
+    releases,
     remove,
 )
 
-__all__ = ["history"]  # a fixture
+__all__ = ["history", "releases"]  # fixtures
 
 
 # FROM EVERY RELEASED VERSION
-
-
-@pytest.fixture
-def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
-    """Every version that was released, and the template as it stands as the newest."""
-    found = History(tmp_path / "releases")
-    git(found.folder, "pull", "--quiet", "--tags", str(BUNDLE), "main")
-    found.versions = git(found.folder, "tag", "--sort=version:refname").split()
-    for name in ("copier.yml", "template"):
-        path = found.folder / name
-        path.unlink() if path.is_file() else shutil.rmtree(path)
-    plain_copy(paths.template_root(), found.folder)
-    commit(found.folder, "The newest")
-    git(found.folder, "tag", "--annotate", "--message", "newest", "v1000.0.0")
-    monkeypatch.setenv("SCAFFOLD_TEMPLATE_URL", str(found.folder))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return found
 
 
 def after_an_update(scaffold: Run, releases: History, version: str, answers: dict[str, Any], folder: Path) -> str:

@@ -89,6 +89,23 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     return found
 
 
+@pytest.fixture
+def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
+    """Every version that was released, and the template as it stands as the newest."""
+    found = History(tmp_path / "releases")
+    git(found.folder, "pull", "--quiet", "--tags", str(BUNDLE), "main")
+    found.versions = git(found.folder, "tag", "--sort=version:refname").split()
+    for name in ("copier.yml", "template"):
+        path = found.folder / name
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    plain_copy(paths.template_root(), found.folder)
+    commit(found.folder, "The newest")
+    git(found.folder, "tag", "--annotate", "--message", "newest", "v1000.0.0")
+    monkeypatch.setenv("SCAFFOLD_TEMPLATE_URL", str(found.folder))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return found
+
+
 def answers_of(project: Path) -> dict[str, Any]:
     """The answers that a project records, with its origin."""
     content = yaml.safe_load((project / ".copier-answers.yml").read_text())

@@ -1,0 +1,54 @@
+"""Files that the template moved, and what becomes of the user's edits in them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from scaffold.questions.answer_types import PACKAGE
+from scaffold.questions.form import Answers
+from scaffold.system.git import call
+from scaffold.updates.scratch import Entries, Scratch, is_file
+
+
+def told_moves(template: Path, answers: Answers, prefix: str, theirs: Entries) -> dict[str, list[str]]:
+    """Where files of the package went in newer versions, as the template tells it in template/moved.yml, as far as
+    this project has these places."""
+    import yaml
+
+    path = template / "template" / "moved.yml"
+    if not path.is_file():  # an older template, or a fork
+        return {}
+    package = f"{prefix}{PACKAGE.of(answers)}"
+    told: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    places = {
+        f"{package}/{name}": [place for to in told[name].split(" and ") if (place := f"{package}/{to}") in theirs]
+        for name in told
+    }
+    return {name: there for name, there in places.items() if there}
+
+
+def moved_to(scratch: Scratch, name: str, commits: Mapping[str, str]) -> str:
+    """Where the template has moved a file, if it seems to have."""
+    words = ("-r", "-z", "--name-status", "--find-renames=40%", "--diff-filter=R", commits["base"], commits["theirs"])
+    said = scratch.git("diff-tree", *words).split("\0")
+    return next((said[at + 2] for at in range(0, len(said) - 2, 3) if said[at + 1] == name), "")
+
+
+def merged_along(
+    scratch: Scratch, base: tuple[str, str], ours: tuple[str, str], theirs: tuple[str, str]
+) -> tuple[str, str] | None:
+    """A file that has moved with what the user had edited in it, where at least half of its lines have moved along and
+    git merges them without a conflict."""
+    if not (is_file(base) and is_file(ours) and is_file(theirs)):
+        return None
+    files = [scratch.git("unpack-file", blob) for _, blob in (ours, base, theirs)]
+    removed = (scratch.git("diff", "--numstat", base[1], theirs[1]) or "0\t0").split("\t")[1]  # "-" in a binary file
+    lines = (scratch.tree / files[1]).read_bytes().count(b"\n")
+    if removed == "-" or 2 * int(removed) > lines or call(scratch.tree, "merge-file", "--quiet", *files).returncode:
+        return None
+    mode = ours[0] if ours[0] != base[0] else theirs[0]
+    return mode, scratch.git("hash-object", "-w", "--no-filters", files[0])
+
+
+def listed(names: list[str]) -> str:
+    """Names as a sentence has them: a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)

@@ -90,9 +90,9 @@ def fate(edit: Edit, lines: list[str], after: Parts, said: str) -> tuple[str, st
         moved = re.search(rf"note: {re.escape(edit.file)} goes to (\S+), and your edits with it", said)
         home = moved[1] if moved else edit.file
         settled, open_ = after.get(home, ([], []))
-        if edit.gone in settled or home not in after:
-            return "lost", home
-        return ("conflict" if open_ else "merged"), home
+        if open_:  # the template may have the line elsewhere in the file now
+            return "conflict", home
+        return ("lost" if edit.gone in settled or home not in after else "merged"), home
     worst, where = "merged", edit.file
     for line in lines:
         homes = [name for name, (settled, _) in after.items() if line in settled]

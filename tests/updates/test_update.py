@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,100 @@ def test_where_an_edited_file_went_is_told_by_the_template(scaffold: Run, histor
     ) in result.err
 
 
+ENGINE = "template/project/{{ package_name }}/engine"
+
+
+def rewritten(name: str, to: str, share: float) -> Callable[[Path], None]:
+    """An edit: a file of the engine elsewhere, a share of its lines, from the beginning on, written anew and so long
+    that git sees no move."""
+
+    def edit(folder: Path) -> None:
+        lines = (folder / ENGINE / name).read_text().splitlines()
+        lines[: int(share * len(lines))] = [f"# {number} {'anew ' * 20}" for number in range(int(share * len(lines)))]
+        (folder / ENGINE / to).write_text("\n".join(lines) + "\n")
+        (folder / ENGINE / name).unlink()
+        append("template/moved.yml", f"engine/{name}: engine/{to}\n")(folder)
+
+    return edit
+
+
+@pytest.mark.parametrize(("share", "follows"), [(0.45, True), (0.55, False)])
+def test_edits_follow_a_file_to_where_the_template_says_that_it_is_if_half_of_it_moved_along(
+    scaffold: Run, history: History, project: Path, share: float, follows: bool
+) -> None:
+    append("p/engine/plan.py", "\n\nMINE = 1\n")(project)
+    (project / "p" / "engine" / "plan.py").chmod(0o755)
+    commit(project)
+    history.release(rewritten("plan.py", "overview.py", share))
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    moved = project / "p" / "engine" / "overview.py"
+    told = "note: p/engine/plan.py goes to p/engine/overview.py, and your edits with it" in result.err
+    assert told == ("MINE = 1" in moved.read_text()) == os.access(moved, os.X_OK) == follows
+    assert (project / "p" / "engine" / "plan.py.kept").exists() != follows
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_edits_that_do_not_fit_where_a_file_is_now_are_kept_beside(
+    scaffold: Run, history: History, project: Path
+) -> None:
+    replace("p/engine/plan.py", '"""', '"""My own. ')(project)
+    commit(project)
+    history.release(rewritten("plan.py", "overview.py", 0.45))
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert "note: p/engine/plan.py goes to p/engine/overview.py, and you had edited it; yours is kept as" in result.err
+    assert "My own" not in (project / "p" / "engine" / "overview.py").read_text()
+    assert "My own" in (project / "p" / "engine" / "plan.py.kept").read_text()
+
+
+def test_of_two_files_that_become_one_only_one_brings_its_edits_along(
+    scaffold: Run, history: History, project: Path
+) -> None:
+    for name in ("plan", "state"):
+        append(f"p/engine/{name}.py", f"\n\nMINE = '{name}'\n")(project)
+    commit(project)
+
+    def joined(folder: Path) -> None:
+        texts = [(folder / ENGINE / name).read_text() for name in ("plan.py", "state.py.jinja")]
+        (folder / ENGINE / "both.py.jinja").write_text("\n".join(texts))
+        for name in ("plan.py", "state.py.jinja"):
+            (folder / ENGINE / name).unlink()
+        append("template/moved.yml", "engine/plan.py: engine/both.py\nengine/state.py: engine/both.py\n")(folder)
+
+    history.release(joined)
+
+    result = scaffold("update")
+
+    assert result.code in (0, 3), result.err
+    after = {name: content.decode(errors="replace") for name, content in tree(project).items()}
+    for name in ("plan", "state"):
+        assert [place for place, text in after.items() if f"MINE = '{name}'" in text], name
+        assert f"p/engine/{name}.py goes to p/engine/both.py" in result.err
+
+
+def test_a_conflict_in_a_file_that_was_split_says_where_the_rest_of_it_is(
+    scaffold: Run, history: History, project: Path
+) -> None:
+    replace("p/engine/plan.py", '"""', '"""My own. ')(project)
+    commit(project)
+    history.release(
+        replace(f"{ENGINE}/plan.py", '"""', '"""Its own. '),
+        append(f"{ENGINE}/overview.py", "VALUE = 1\n"),
+        append("template/moved.yml", "engine/plan.py: engine/overview.py and engine/seed.py\n"),
+    )
+
+    result = scaffold("update")
+
+    assert result.code == 3
+    # seed.py was there before, so that it has nothing of it that is new
+    assert "p/engine/plan.py has conflicts; much of what was in it is in p/engine/overview.py now\n" in result.err
+
+
 def test_edits_follow_a_file_that_the_template_renames(scaffold: Run, history: History, project: Path) -> None:
     append("tests/test_data.py", "\nMINE = 1\n")(project)
     commit(project)
@@ -287,6 +382,7 @@ def test_edits_follow_a_file_that_the_template_renames(scaffold: Run, history: H
 
     assert result.code == 0, result.err
     assert "MINE = 1\n" in (project / "tests" / "test_images.py").read_text()
+    assert "note: tests/test_data.py goes to tests/test_images.py, and your edits with it" in result.err
 
 
 def test_a_conflict_is_named_by_file_and_line_and_can_be_given_up(

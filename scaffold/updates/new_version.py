@@ -1,6 +1,6 @@
 """What a newer template makes of a project."""
 
-from scaffold.errors import BadAnswer
+from scaffold.errors import BadAnswer, Refused
 from scaffold.questions.form import Form
 from scaffold.updates.carry import carry
 from scaffold.updates.merge import merge
@@ -21,7 +21,13 @@ def wanted(work: Work, to: str) -> str:
     """The version to update to: the one that was said, or the newest."""
     now = work.recorded.version
     if not to:
-        return work.history.newest(now)
+        newest = work.history.newest(now)
+        if not work.history.comes_from(newest, now):
+            raise Refused(
+                f"{newest} was not made from {now}, such as an upstream's version in a fork: what only {now} has would go",
+                help=f"if you mean it   scaffold update --to {newest.removeprefix('v')}",
+            )
+        return newest
     releases = work.history.releases()
     version = next((release for release in releases if release.removeprefix("v") == to.removeprefix("v")), None)
     if version is None:

@@ -38,8 +38,12 @@ class History:
         """Whether a version comes after another."""
         if RELEASE.fullmatch(version) and RELEASE.fullmatch(than):
             return order(version) > order(than)
-        new, old = str(self.commit(version)), str(self.commit(than))
-        return new != old and asks(self.repository, "merge-base", "--is-ancestor", old, new) is not None
+        return self.commit(version) != self.commit(than) and self.comes_from(version, than)
+
+    def comes_from(self, version: str, before: str) -> bool:
+        """Whether a version was made from another one, so that it has what that had."""
+        commits = [str(self.commit(name)) for name in (before, version)]
+        return asks(self.repository, "merge-base", "--is-ancestor", *commits) is not None
 
     def newest(self, version: str) -> str:
         """The newest release, or the version itself where no release is newer."""

@@ -118,6 +118,29 @@ def test_a_fork_is_trusted_once_it_is_confirmed(
     assert answers_of(project)["_commit"] == "v3.0.0"
 
 
+def test_an_upstream_version_in_a_fork_is_taken_only_when_it_is_named(
+    scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.release(append("template/project/lab.txt", "The fork's own\n"))
+    project = history.make(here / "p", "v2.0.0")
+    monkeypatch.chdir(project)
+    git(history.folder, "checkout", "--quiet", "-b", "upstream", "v1.0.0")
+    history.release(append(SEED, "\n\nVALUE = 1\n"))
+    before = tree(project)
+
+    refused = scaffold("update")
+
+    assert refused.code == 3
+    assert "v3.0.0 was not made from v2.0.0" in refused.err
+    assert "scaffold update --to 3.0.0" in refused.err
+    assert tree(project) == before
+    git(history.folder, "merge", "--quiet", "--no-edit", "v2.0.0")
+    history.release()
+    assert scaffold("update").code == 0
+    assert answers_of(project)["_commit"] == "v4.0.0"
+    assert (project / "lab.txt").exists()
+
+
 def test_without_a_home_nothing_is_trusted_and_nothing_written(
     scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from scaffold.updates.last_step.prepare import prepare
 from scaffold.updates.last_step.step import Step, index_lines
 from scaffold.updates.last_step.take import take
 from scaffold.updates.merged import OURS, Merged
-from scaffold.updates.what_to_type import commit_all, give_up
+from scaffold.updates.what_to_type import commit_all, give_up, to_see_edits
 from scaffold.updates.work import Work
 
 
@@ -34,7 +34,8 @@ def apply(work: Work, merged: Merged) -> None:
         raise Conflicts(
             f"{count}, between <<<<<<< {OURS} and >>>>>>> template {merged.version}",
             at=", ".join(merged.conflicts),
-            help=f"edit, then    {commit_all(work.prefix, merged.subject)}\nor give up    {give_up(work.prefix)}",
+            help=f"edit, then    {commit_all(work.prefix, merged.subject)}\nor give up    {give_up(work.prefix)}"
+            + to_see_edits(merged.unmerged),
         )
 
 

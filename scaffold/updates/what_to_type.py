@@ -15,5 +15,12 @@ def commit_all(prefix: str, subject: str) -> str:
     return f"git add -A{only(prefix)} && git commit -m {quoted}{only(prefix)}"
 
 
+def to_see_edits(unmerged: str) -> str:
+    """A line that says how to see what the user had edited in the first file with conflicts."""
+    listed = [line.split("\t", 1) for line in unmerged.split("\0") if line]
+    names = [name for what, name in listed if what.endswith(" 1")]  # where there was one before both
+    return f"\nyour edits    {join(['git', 'diff', f':1:{names[0]}', f':2:{names[0]}'])}" if names else ""
+
+
 def give_up(prefix: str) -> str:
     return f"git restore --source=HEAD --staged --worktree{only(prefix)}" if prefix else "git reset --hard"

@@ -371,6 +371,13 @@ def test_a_conflict_in_a_file_that_was_split_says_where_the_rest_of_it_is(
     assert result.code == 3
     # seed.py was there before, so that it has nothing of it that is new
     assert "p/engine/plan.py has conflicts; much of what was in it is in p/engine/overview.py now\n" in result.err
+    shown = "git diff :1:p/engine/plan.py :2:p/engine/plan.py"
+    assert f"your edits    {shown}\n" in result.err
+    edits = [
+        at for at in git(project, *shown.split()[1:]).splitlines() if at[0] in "+-" and at[:3] not in ("+++", "---")
+    ]
+    assert len(edits) == 2
+    assert edits[1].startswith('+"""My own. ')
 
 
 def test_edits_follow_a_file_that_the_template_renames(scaffold: Run, history: History, project: Path) -> None:

@@ -41,7 +41,8 @@ def merged_along(
     if not (is_file(base) and is_file(ours) and is_file(theirs)):
         return None
     files = [scratch.git("unpack-file", blob) for _, blob in (ours, base, theirs)]
-    removed = (scratch.git("diff", "--numstat", base[1], theirs[1]) or "0\t0").split("\t")[1]  # "-" in a binary file
+    counted = scratch.git("diff", "--no-ext-diff", "--numstat", base[1], theirs[1])
+    removed = (counted or "0\t0").split("\t")[1]  # "-" in a binary file
     lines = (scratch.tree / files[1]).read_bytes().count(b"\n")
     if removed == "-" or 2 * int(removed) > lines or call(scratch.tree, "merge-file", "--quiet", *files).returncode:
         return None

@@ -321,7 +321,7 @@ def write_figures(name: str, text: str) -> None:
     """Puts figures into docs/updating.md, between the marks of that name."""
     path = ROOT / "docs" / "updating.md"
     begin, end = (
-        f"<!-- {name}: written by pytest -m nightly tests/test_update_edits.py -->\n",
+        f"<!-- {name}: written by pytest -m nightly tests/updates/test_edits.py -->\n",
         f"<!-- end of {name} -->",
     )
     before, _, rest = path.read_text().partition(begin)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def test_from_every_release_no_edit_is_lost_and_every_move_is_told(
     assert min(fates["merged"], fates["conflict"], fates["kept"]) > 0
     if all_answers:
         count = len(releases.versions) * len(ANSWERS)
-        said = f"From each of {releases.versions[0]} to {releases.versions[-1]}, {count} projects with an edit in every file"
+        said = f"From {releases.versions[0]} to {releases.versions[-1]}, {count} projects with an edit in every file"
         merged, conflict, kept, lost = (fates[what] for what in FATES)
         write_figures(
             "every release",
@@ -254,9 +255,9 @@ def table(by_scaffold: list[Outcome], by_copier: list[Outcome]) -> str:
     text = f"| {projects} projects of v0.3.6, {edits} edits | `scaffold update` | `copier update` |\n|---|---:|---:|\n"
     clean = [sum(all(what == "merged" for _, what in outcome.fates) for outcome in each) for each in both]
     text += row("projects in which every edit is merged", clean, projects)
-    for what, title in FATES.items():
-        having = [sum(outcome.has(what) for outcome in each) for each in both]
-        text += row(f"projects with {title}" if what != "merged" else "projects with merged edits", having, projects)
+    having = {"conflict": "with conflicts", "kept": "with a file kept beside", "lost": "that lose an edit"}
+    for what, title in having.items():
+        text += row(f"projects {title}", [sum(outcome.has(what) for outcome in each) for each in both], projects)
     for what, title in FATES.items():
         counts = [sum(found == what for outcome in each for _, found in outcome.fates) for each in both]
         text += row(f"edits {title}", counts, edits)
@@ -327,4 +328,4 @@ def write_figures(name: str, text: str) -> None:
     before, _, rest = path.read_text().partition(begin)
     _, found, after = rest.partition(end)
     assert found, f"docs/updating.md has no marks for {name}"
-    path.write_text(f"{before}{begin}{text.rstrip()}\n{end}{after}")
+    path.write_text(f"{before}{begin}{text.rstrip()}\n\nMeasured on {date.today()}.\n{end}{after}")

@@ -42,6 +42,7 @@ class Talk:
 
 
 def context_of(talk: Talk, question: Question) -> dict[str, Any]:
+    """The answers before a question, given or default."""
     return talk.form.fill(talk.values, talk.name, until=question.name)
 
 
@@ -71,14 +72,17 @@ def problem_of(talk: Talk, question: Question, context: Mapping[str, Any]) -> Ca
 
 
 def select(talk: Talk, message: str, options: list[Option], default: Any, where: str = "") -> Any:
+    """Have one of some options chosen."""
     return talk.prompts.select(talk.screen, message, options, default, where)
 
 
 def recap(talk: Talk, label: str, value: str) -> None:
+    """Say an answer back, in the line that stays."""
     talk.screen.say(f"{talk.screen.signs.done} {label:<15} {value}", sign=talk.screen.signs.done)
 
 
 def progress(talk: Talk, question: Question) -> str:
+    """Which of the questions that are left it is: 3/8."""
     try:
         asked = [name for name in talk.form.asked(talk.values, talk.name) if name not in talk.given.values]
     except BadAnswer:  # while an answer is changed, another may not fit it: that is put right afterwards

@@ -26,6 +26,7 @@ def repository_of(project: Path) -> tuple[Path, Path, str]:
 
 
 def check_clean(project: Path, prefix: str) -> None:
+    """Refuse a project with changes that are not committed: an update would mix with them."""
     # what is edited inside a submodule is between the user and that
     flags = ("--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames")
     status = [line for line in git(project, "status", "--porcelain", "-z", *flags, "--", ".").split("\0") if line]

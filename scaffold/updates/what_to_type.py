@@ -7,10 +7,12 @@ from scaffold.system.shell import join
 
 
 def only(prefix: str) -> str:
+    """What keeps a command to the project."""
     return " -- " + join([f":(top,literal){prefix}"]) if prefix else ""
 
 
 def commit_all(prefix: str, subject: str) -> str:
+    """How to commit everything of the project."""
     quoted = f'"{subject}"' if re.fullmatch(r"[\w .,:=/+-]*", subject) else join([subject])
     return f"git add -A{only(prefix)} && git commit -m {quoted}{only(prefix)}"
 
@@ -23,4 +25,5 @@ def to_see_edits(unmerged: str) -> str:
 
 
 def give_up(prefix: str) -> str:
+    """How to give up what an update left."""
     return f"git restore --source=HEAD --staged --worktree{only(prefix)}" if prefix else "git reset --hard"

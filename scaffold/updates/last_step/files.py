@@ -25,6 +25,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 def copy(source: Path, target: Path) -> None:
+    """Copy a file with its mode, or a link as a link; nothing where there is none."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_symlink():
         os.symlink(os.readlink(source), target)

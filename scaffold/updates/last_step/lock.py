@@ -11,6 +11,7 @@ def _mark(step: Step) -> str:
 
 
 def take_lock(step: Step) -> None:
+    """Keep every git from writing the index; Refused where another one does."""
     mark = step.space / "lock"
     mark.write_text(_mark(step), encoding="utf-8")
     try:
@@ -29,6 +30,7 @@ def take_lock(step: Step) -> None:
 
 
 def has_lock(step: Step) -> bool:
+    """Whether the lock that is there is ours."""
     try:
         return step.lock.read_text(encoding="utf-8", errors="replace") == _mark(step)
     except OSError:

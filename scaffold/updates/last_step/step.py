@@ -64,8 +64,10 @@ def index_lines(changes: Iterable[Change], *, back: bool = False) -> str:
 
 
 def write_index(step: Step, name: str, lines: str) -> None:
+    """Put lines into an index of ours, in the step's folder."""
     git(step.top, "update-index", "-z", "--index-info", text=lines, variables=index_of(step.space / name))
 
 
 def index_of(path: Path) -> dict[str, str]:
+    """What lets git work with an index of ours."""
     return {"GIT_INDEX_FILE": str(path)}

@@ -42,7 +42,7 @@ class Part(NamedTuple):
         return self._replace(inputs=inputs, targets=targets)
 
     def noise(self, count: int) -> Tensor:
-        """(n, count) numbers from 0 to 1 on the CPU, which follow from seed, epoch and item: the same when called again."""
+        """(n, count) numbers from 0 to 1 on the CPU, which follow from seed, epoch and item: always the same ones."""
         assert self.epoch_noise is not None, "an evaluation has no noise"
         return self.epoch_noise(count).index_select(0, self.numbers)
 

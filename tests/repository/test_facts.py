@@ -93,10 +93,10 @@ def test_what_belongs_to_a_name_may_say_it(form: Form) -> None:
 
 
 def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> None:
-    known = {"about", "takes", "needs", "losses", "data", "new_classes", "epochs", "traces"}
+    known = {"about", "takes", "needs", "losses", "targets", "new_classes", "epochs", "traces"}
     for task, facts in form.facts_of("task").items():
         assert facts.keys() <= known, task
-        assert {"about", "takes", "losses", "data", "epochs", "traces"} <= facts.keys(), task
+        assert {"about", "takes", "losses", "targets", "epochs", "traces"} <= facts.keys(), task
     for loss, facts in form.facts_of("losses").items():
         assert {"takes", "traces"} <= facts.keys() <= {"takes", "compares", "flags", "traces"}, loss
     known = {"traces", "imagenet", "family", "least_size_in_bf16", "epochs", "groups", "stages", "layers", "blocks"}
@@ -107,8 +107,9 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
 def test_each_file_of_facts_belongs_to_a_choice(form: Form) -> None:
     expected = {f"template/parts/model/{model}.yml" for model in form.questions["model"].values}
     expected |= {f"template/parts/losses/{loss}.yml" for loss in form.questions["shared_losses"].default}
+    expected |= {f"template/parts/data/{data}/data.yml" for data in form.questions["data"].values}
     for task, facts in form.facts_of("task").items():
-        expected |= {f"template/tasks/{task}/task.yml", f"template/{facts['data']}/data.yml"}
+        expected |= {f"template/tasks/{task}/task.yml", f"template/parts/data/{facts['targets']}.yml"}
         expected |= {f"template/tasks/{task}/losses/{loss}.yml" for loss in facts["losses"]}
     folders = ("tasks", "parts/losses", "parts/model", "parts/data")
     found = {path.relative_to(ROOT).as_posix() for one in folders for path in (ROOT / "template" / one).rglob("*.yml")}

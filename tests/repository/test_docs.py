@@ -1,5 +1,6 @@
 """The docs speak of what there is: commands, flags, files, versions."""
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -14,12 +15,22 @@ from scaffold.cli import program
 from tests.conftest import ROOT, Run
 from tests.reliability.crash import report
 
-DOCS = [ROOT / name for name in ("README.md", "AGENTS.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+DOCS = [ROOT / name for name in ("README.md", "AGENTS.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")] + sorted(
     (ROOT / "docs").rglob("*.md")
 )
 DOCS += [ROOT / "template" / "project" / "README.md.jinja"]
 # Flags of other programs that the docs show.
 FOREIGN = {"--logdir", "--trust", "--vcs-ref", "--nproc-per-node", "--nnodes", "--max-restarts"}
+FOREIGN |= {
+    "--branch",
+    "--cov",
+    "--repo",
+    "--repository",
+    "--require-hashes",
+    "--signer-workflow",
+    "--source-ref",
+    "--tests",
+}
 FOREIGN |= {flag for action in gpu.parser()._actions for flag in action.option_strings}
 
 
@@ -73,6 +84,67 @@ def test_the_readme_names_the_flag_of_every_question_with_choices(scaffold: Run)
         names = re.findall(r"^(\S+)", scaffold("list", what).out, re.MULTILINE)[1:]
         assert said
         assert {*names} - {"own"} <= {*re.findall(r"\w+", said[0])}, what
+
+
+def test_the_first_commands_of_the_readme_install_train_and_test() -> None:
+    """Whoever tries this repository types the first two blocks of `sh` as they stand."""
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+    train = [
+        "pip install -e .",
+        "scaffold new ../digits --yes",
+        "cd ../digits",
+        "pip install -e .",
+        "python -m digits.train",
+    ]
+    assert [block.splitlines() for block in blocks[:2]] == [train, ['pip install -e ".[dev]"', "pytest"]]
+
+
+def test_the_readme_compares_with_what_was_measured() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    def measured(subject: str, title: str, row: str, column: int = 1) -> float:
+        tables = json.loads((ROOT / "bench" / "results" / f"{subject}.json").read_text(encoding="utf-8"))["tables"]
+        (found,) = (cells for table in tables if table["title"] == title for cells in table["rows"] if cells[0] == row)
+        return float(found[column])
+
+    def said(row: str) -> str:
+        (line,) = re.findall(rf"^\| {re.escape(row)} \|(.*)\|[^|]*\|$", readme, re.MULTILINE)
+        return str(line)
+
+    digits, step = ("epochs", "The digits as they are"), ("step", "A step of resnet18")
+    card, making = ("gpu", "resnet50, bf16, channels_last"), ("generator", "A new project")
+    for row, unit, name, ms in (
+        ("a run up to 98 % on the digits", "s", "", measured(*digits, "generated")),
+        ("a run up to 98 % on the digits", "s", "Ignite", measured(*digits, "Ignite")),
+        ("a run up to 98 % on the digits", "s", "Lightning", measured(*digits, "Lightning")),
+        ("a step of resnet18", "ms", "", measured(*step, "generated")),
+        ("a step of resnet18", "ms", "bare loop", measured(*step, "bare loop")),
+        ("a step of resnet18", "ms", "accelerate", measured(*step, "accelerate")),
+        ("a step of resnet18", "ms", "Lightning", measured(*step, "lightning")),
+        ("a step of resnet18", "ms", "Ignite", measured(*step, "ignite")),
+        ("a step of resnet50 in bf16", "ms", "", measured(*card, "generated", 2)),
+        ("a step of resnet50 in bf16", "ms", "tuned by hand and accelerate", measured(*card, "tuned by hand", 2)),
+        ("a step of resnet50 in bf16", "ms", "accelerate", measured(*card, "accelerate", 2)),
+        ("a step of resnet50 in bf16", "ms", "Lightning", measured(*card, "lightning", 2)),
+        ("an image of a folder", "ms", "", measured("input", "Images from files, no workers", "generated")),
+        (
+            "an image of a folder",
+            "ms",
+            "ImageFolder",
+            measured("input", "Images from files, no workers", "ImageFolder, classic transforms"),
+        ),
+        ("a new project", "s", "", measured(*making, "scaffold new --yes")),
+        ("a new project", "s", "Copier", measured(*making, "copier copy")),
+        ("a new project", "s", "trainite", measured(*making, "trainite init")),
+        ("an update of a project", "s", "", measured("generator", "An update", "scaffold update")),
+        ("an update of a project", "s", "Copier", measured("generator", "An update", "copier update")),
+    ):
+        (number,) = re.findall(rf"{name or '^'} (\d[\d.]*) {unit}\b", said(row))
+        decimals = len(number.partition(".")[2])
+        assert float(number) == round(ms / (1000 if unit == "s" else 1), decimals), (row, name)
 
 
 @pytest.mark.parametrize("name", program.commands)

@@ -13,6 +13,7 @@ import pytest
 from scaffold import paths
 from tests.conftest import ROOT, executables, tree
 from tests.render.test_same_bytes import without_origin
+from tools.release.try_wheel import MOST_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,17 @@ def test_the_wheel_has_the_template_and_nothing_else(wheel: Path, checkout: Path
     assert packaged == template
     assert "scaffold/_template/copier.yml" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests", "docs", "template"))]
+
+
+def test_the_wheel_is_small_and_stores_nothing_twice(wheel: Path) -> None:
+    """Sample data most of all, which several kinds of projects share."""
+    with zipfile.ZipFile(wheel) as archive:
+        contents = [archive.read(name) for name in archive.namelist()]
+
+    large = [content for content in contents if len(content) > 10_000]
+    assert wheel.stat().st_size < MOST_BYTES
+    assert len(large) > 5
+    assert len(large) == len({*large})
 
 
 @pytest.mark.parametrize("preset", paths.presets())

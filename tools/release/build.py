@@ -28,7 +28,7 @@ def build(root: Path, folder: Path, surroundings: dict[str, str], umask: int) ->
     source.mkdir(parents=True)
     subprocess.run(["tar", "--extract"], cwd=source, input=archive, check=True, umask=umask)
     subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out)],
+        [sys.executable, "-m", "build", "--no-isolation", "--quiet", "--outdir", str(out)],
         cwd=source,
         env={**os.environ, **surroundings, "SOURCE_DATE_EPOCH": time},
         umask=umask,

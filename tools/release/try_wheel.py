@@ -40,9 +40,11 @@ def try_wheel(wheel: Path, folder: Path) -> None:
         variables = {key: value for key, value in os.environ.items() if key.upper().startswith(KEPT)} | {
             "HOME": str(home)
         }
-        said = subprocess.check_output([*way, "--version"], cwd=place, env=variables, text=True)
-        assert wheel.name.split("-")[1] in said, said
-        subprocess.run([*way, "new", "demo", "--yes"], cwd=place, env=variables, check=True, stdout=subprocess.DEVNULL)
+        for words, expected in ((["--version"], wheel.name.split("-")[1]), (["new", "demo", "--yes"], "Created demo")):
+            done = subprocess.run([*way, *words], cwd=place, env=variables, capture_output=True, text=True, check=False)
+            said = done.stdout + done.stderr
+            assert done.returncode == 0, said
+            assert expected in said, said
         assert (place / "demo" / "demo" / "train.py").is_file()
         assert (home / ".local/share/torch-scaffold/template.bundle").is_file(), "its projects could not be updated"
         print(f"{name}: a project in an empty home")

@@ -23,7 +23,6 @@ DOCS += [ROOT / "template" / "project" / "README.md.jinja"]
 FOREIGN = {"--logdir", "--trust", "--vcs-ref", "--nproc-per-node", "--nnodes", "--max-restarts"}
 FOREIGN |= {
     "--branch",
-    "--cov",
     "--repo",
     "--repository",
     "--require-hashes",

@@ -84,6 +84,16 @@ def test_an_action_has_one_version_everywhere() -> None:
     assert len(uses) == len({action.split("@")[0] for action in uses})
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_what_a_workflow_runs_is_there(name: str) -> None:
+    text = (ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8")
+
+    for path in re.findall(r"(?<![\w/.])(?:tests|\.ci|\.github)/[\w./-]*\w", text):
+        assert (ROOT / path).exists(), path
+    for module in re.findall(r"python3? -m (tools[\w.]+)", text):
+        assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), module
+
+
 def test_zizmor_finds_nothing(workflow: Path) -> None:
     assert zizmor(workflow) == []
 

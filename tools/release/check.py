@@ -33,7 +33,7 @@ def problems(tag: str, root: Path, repository: str = "") -> Iterator[str]:
     if heading and cited != (version, heading[1]):
         yield f"CITATION.cff speaks of {' of '.join(cited)}, not of {version} of {heading[1]}"
     if _template_in_bundle(tag, root) != _template(root):
-        yield f"{BUNDLE} has no {tag} with the template of this commit   python -m scaffold.release {version}"
+        yield f"{BUNDLE} has no {tag} with the template of this commit   python -m scaffold.updates.release {version}"
     if not _git(root, "merge-base", "--is-ancestor", "HEAD", "origin/main"):
         yield "the commit is not on the branch main"
     if repository:

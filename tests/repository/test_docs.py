@@ -144,6 +144,9 @@ def test_the_readme_compares_with_what_was_measured() -> None:
         (number,) = re.findall(rf"{name or '^'} (\d[\d.]*) {unit}\b", said(row))
         decimals = len(number.partition(".")[2])
         assert float(number) == round(ms / (1000 if unit == "s" else 1), decimals), (row, name)
+    aims = json.loads((ROOT / "bench" / "results" / "generator.json").read_text(encoding="utf-8"))["aims"]
+    (over_trainite,) = (aim["value"] for aim in aims if aim["what"] == "scaffold new --yes over trainite init")
+    assert f"which imports it: {over_trainite:.2f} of its time" in readme
 
 
 @pytest.mark.parametrize("name", program.commands)

@@ -35,6 +35,7 @@ def rehearse_job(job: dict[str, Any], folder: Path, tag: str, kept: Path) -> boo
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "PYTHON"))}
     variables |= {"HOME": str(home), "GITHUB_REF_NAME": tag}
     for step in job["steps"]:
+        assert {*step} <= {"uses", "with", "run", "env"}, f"what is to be done here with {step}?"
         action = re.sub(r".*/|@.*", "", step.get("uses", ""))
         said = step.get("run") or f"{action} {step.get('with', {}).get('name', '')}".strip()
         if action == CHECKOUT:

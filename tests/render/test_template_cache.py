@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from scaffold.render import template_cache as compiled
+from scaffold.render import template_cache
 from scaffold.render.rendering import render
 
 Rendered = Callable[[str], dict[str, str]]
@@ -22,7 +22,7 @@ def next_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         for save in at_exit:
             save()
         at_exit.clear()
-        compiled._kept.cache_clear()
+        template_cache._kept.cache_clear()
 
     return ended
 
@@ -31,9 +31,9 @@ def next_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where compiled templates are kept: nothing yet."""
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
-    compiled._kept.cache_clear()
+    template_cache._kept.cache_clear()
     yield tmp_path / "cache" / "torch-scaffold" / "compiled"
-    compiled._kept.cache_clear()
+    template_cache._kept.cache_clear()
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_cache_does_not_grow_for_ever(
 ) -> None:
     rendered("Ada")
     size = next(cache.iterdir()).stat().st_size
-    monkeypatch.setattr(compiled, "_MOST", size + 100)
+    monkeypatch.setattr(template_cache, "_MOST", size + 100)
     for number in range(5):
         (small_template / "template" / "project" / "a.txt.jinja").write_text(f"{{{{ who }}}} {number}\n")
         assert rendered("Ada")["a.txt"] == f"Ada {number}\n"

@@ -1024,7 +1024,7 @@ class Race:
         """A batch as the network takes it, by the project's own functions."""
         data = self.module("data")
         images = images.to(self.device, non_blocking=True)
-        return data.augment(images, noise, self.opt) if augmented else data.normalise(images)
+        return data.augment(images, noise, self.opt, {}) if augmented else data.normalise(images, {})
 
     def loss(self, outputs: Any, labels: Any) -> Any:
         return self.module("losses").criterion(outputs, labels, self.opt)["loss"]

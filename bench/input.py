@@ -73,12 +73,12 @@ def generated(folder: Path, workers: int, cache: int = 0) -> tuple[Callable[[], 
         data_dir=str(folder), batch_size=BATCH, num_workers=workers, cache_mb=cache, image_size=0 if cache else SIZE
     )
     process = engine.Process.start(opt).__enter__()
-    images = data.in_memory(data.MyDataset(folder / "train", opt), opt)
+    images = data.load_folder(folder / "train", opt)
     loader = data.train_loader(images, opt, process)
 
     def epoch() -> Iterable[Any]:
         for (part,) in engine.loader.load(loader):
-            yield data.normalise(part.to(process).inputs)
+            yield data.normalise(part.to(process).inputs, images.facts)
 
     return epoch, len(loader)
 
@@ -139,7 +139,7 @@ def from_memory(result: Result, rounds: int) -> None:
 
     def indexed() -> Iterable[Any]:
         for numbers in torch.randperm(len(images)).split(BATCH):
-            yield data.normalise(images[numbers]), labels[numbers]
+            yield data.normalise(images[numbers], {}), labels[numbers]
 
     def many(batches: Callable[[], Iterable[Any]]) -> Callable[[], float]:
         return lambda: sum(seconds(batches)() for _ in range(30))

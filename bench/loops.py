@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -131,16 +132,16 @@ def stand_in(project: str, build: Callable[[], nn.Module], images: Tensor, label
         loader.batch_sampler.__class__ = Clocked
         return loader
 
-    def evaluate(*_: Any) -> dict[str, float]:
+    def evaluate(*_: Any) -> Any:
         clock.ended = time.process_time()
-        return {metrics.BEST: 0.5, "loss": 1.0}
+        return SimpleNamespace(compute=lambda: {metrics.BEST: 0.5, "loss": 1.0})
 
     table = Table(images, labels)
     vars(train).update(
         load_data=lambda opt, process: (table, table),
         build_model=lambda opt, facts: build(),
         train_loader=train_loader,
-        augment=lambda images, noise, opt: images,
+        augment=lambda images, *more: images,
         evaluate=evaluate,
     )
     vars(run).update(draw=lambda folder: folder)

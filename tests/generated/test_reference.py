@@ -193,7 +193,8 @@ def test_mydataset_reads_a_folder_of_classes(module: Module, opt: Any) -> None:
     assert len(data) == 48
     assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 8, 8))
     assert int(label) == 1
-    assert data.facts == {"classes": [f"class{number}" for number in range(4)], "image_size": 8}
+    assert data.facts["classes"] == [f"class{number}" for number in range(4)]
+    assert (data.facts["image_size"], data.facts["channels"]) == (8, 3)
 
 
 def test_every_process_has_its_own_share_and_each_epoch_its_own_order(module: Module, opt: Any) -> None:

@@ -40,6 +40,7 @@ STOPS = [
     Stop(ENTER, "Name of the project", 0.5),
     Stop(CLEAR + "flowers", "flowers", 1.0),
     Stop(ENTER, "What should the model learn?", 1.5),
+    Stop(ENTER, "What are the data?", 0.7),
     Stop(ENTER, "Which losses?", 0.7),
     Stop(DOWN + DOWN + " ", "❯ ● triplet", 1.3),
     Stop(ENTER, "With which weights?", 0.5),

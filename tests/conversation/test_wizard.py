@@ -102,6 +102,7 @@ REST = [
 ALL = [
     "Name of the project",
     "What should the model learn",
+    "What are the data",
     "Which losses",
     "Which model",
     "Which weights",
@@ -132,7 +133,7 @@ def test_enter_through_every_question_gives_the_defaults(start: Start, here: Pat
 
 
 def test_groups_are_chosen_in_a_line_with_a_table_below(start: Start, here: Path) -> None:
-    terminal = start("p", "--model", "resnet18", "--task", "classification", "--loss", "cross_entropy")
+    terminal = start("p", "--model", "resnet18", "--task", "classification", "--data", "folders", "--loss", "cross_entropy")
     terminal.answer("How do you want to start?", UP, ENTER)
     terminal.answer("Which weights", DOWN, ENTER)
     terminal.see("How fast should the layers learn")
@@ -158,10 +159,11 @@ def test_several_losses_are_asked_for_their_weights(start: Start, here: Path) ->
     terminal = start("p")
     terminal.answer("How do you want to start?", UP, ENTER)
     terminal.answer("What should the model learn", ENTER)
+    terminal.answer("What are the data", ENTER)
     terminal.answer("Which losses", DOWN, DOWN, " ", ENTER)
     terminal.answer("With which weights", CLEAR, "cross_entropy=1 triplet=0.5", ENTER)
     terminal.see("cross_entropy=1 triplet=0.5")
-    for question in ALL[3:]:
+    for question in ALL[4:]:
         terminal.answer(question, ENTER)
     terminal.answer("Create the project?", ENTER)
 
@@ -173,7 +175,7 @@ def test_several_losses_are_asked_for_their_weights(start: Start, here: Path) ->
 
 
 def test_shift_tab_goes_back_twice_with_the_old_answers(start: Start, here: Path) -> None:
-    terminal = start("p", "--task", "classification", "--loss", "cross_entropy")
+    terminal = start("p", "--task", "classification", "--data", "folders", "--loss", "cross_entropy")
     terminal.answer("How do you want to start?", UP, ENTER)
     terminal.answer("Which model", DOWN, ENTER)
     terminal.answer("Which weights", DOWN, ENTER)
@@ -181,7 +183,7 @@ def test_shift_tab_goes_back_twice_with_the_old_answers(start: Start, here: Path
     terminal.answer("Which weights", BACK)
     terminal.answer("Which model", DOWN, ENTER)  # from resnet18, the old answer, to resnet34
     terminal.answer("Which weights", ENTER)  # imagenet, the old answer
-    for question in ALL[5:]:
+    for question in ALL[6:]:
         terminal.answer(question, ENTER)
     terminal.answer("Create the project?", ENTER)
 
@@ -208,7 +210,7 @@ def test_a_preset_is_chosen_and_an_answer_changed(start: Start, here: Path) -> N
     terminal.answer("Create the project?", DOWN, ENTER)
     terminal.see("p/train.py")
     terminal.answer("Create the project?", DOWN, DOWN, ENTER)
-    terminal.answer("Which answer?", *[DOWN] * 2, ENTER)
+    terminal.answer("Which answer?", *[DOWN] * 3, ENTER)
     terminal.answer("Which model?", DOWN, ENTER)
     terminal.answer("Create the project?", ENTER)
 
@@ -221,7 +223,7 @@ def test_a_change_that_another_answer_cannot_stand_drops_that_answer(start: Star
     terminal = start("p", "--preset", "image-classifier")
     terminal.answer("How do you want to start?", ENTER)
     terminal.answer("Create the project?", DOWN, DOWN, ENTER)
-    terminal.answer("Which answer?", *[DOWN] * 2, ENTER)
+    terminal.answer("Which answer?", *[DOWN] * 3, ENTER)
     terminal.answer("Which model?", UP, ENTER)  # cnn, which has no weights of ImageNet
     terminal.answer("Create the project?", ENTER)
 
@@ -234,7 +236,7 @@ def test_groups_that_were_given_are_not_lost_by_looking_at_them(start: Start, he
     terminal = start("p", "--model", "resnet18", "--group", "backbone=0.1", "--group", "head=1")
     terminal.answer("How do you want to start?", ENTER)
     terminal.answer("Create the project?", DOWN, DOWN, ENTER)
-    terminal.answer("Which answer?", *[DOWN] * 4, ENTER)
+    terminal.answer("Which answer?", *[DOWN] * 5, ENTER)
     terminal.see("How fast should the layers learn")
     if then == "back":
         terminal.type(BACK)
@@ -262,7 +264,7 @@ def test_a_model_of_ones_own_stays_with_a_preset(start: Start, here: Path) -> No
 
 @pytest.mark.parametrize("where", ["How do you want to start?", "Which model", "Create the project?"])
 def test_ctrl_c_leaves_nothing(start: Start, here: Path, where: str) -> None:
-    terminal = start("p", "--task", "classification", "--loss", "cross_entropy")
+    terminal = start("p", "--task", "classification", "--data", "folders", "--loss", "cross_entropy")
     if where == "Which model":
         terminal.answer("How do you want to start?", UP, ENTER)
     elif where == "Create the project?":
@@ -335,6 +337,7 @@ def test_plain_mode_asks_line_by_line(start: Start, here: Path, how: dict[str, s
     terminal.see("There is no 'everything'")
     terminal.type("3", ENTER)
     terminal.answer("What should the model learn?", ENTER)
+    terminal.answer("What are the data?", ENTER)
     terminal.answer("Which losses", "1 3", ENTER)
     terminal.answer("With which weights", "cross_entropy=1 triplet=0", ENTER)
     terminal.see("is not a number above 0")

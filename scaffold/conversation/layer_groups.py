@@ -7,7 +7,7 @@ from scaffold.conversation.talk import Talk, problem_of, proposed
 from scaffold.errors import BadAnswer
 from scaffold.questions import layer_groups as layers
 from scaffold.questions.answer_types import GROUPS_FROM, LAYER_GROUPS, MODEL
-from scaffold.questions.answer_types.model import OWN
+from scaffold.questions.answer_types.own_class import OWN
 from scaffold.questions.copier_yml import Question
 from scaffold.questions.numbers import number, short_count
 

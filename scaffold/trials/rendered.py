@@ -6,7 +6,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scaffold.questions.answer_types import MODEL
+from scaffold.questions.answer_types import DATA, MODEL
+from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy, render
 from scaffold.trials.cases import Case
 
@@ -20,13 +21,45 @@ from torch import Tensor, nn
 class {name}(nn.Module):
     def __init__(self, **size: int) -> None:
         super().__init__()
-        self.backbone = nn.Conv2d(3, 8, 3)
+        self.backbone = nn.Conv2d(3, 8, 3, padding=1)
         self.norm = nn.BatchNorm2d(8)
         self.head = nn.Linear(8, sum(size.values()) or 8)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x[:, :3, None, None] if x.ndim == 2 else x  # features
         scores = self.head(self.norm(self.backbone(x)).relu().mean(dim=(2, 3)))
         return scores, scores
+'''
+
+# Stands in for data of the user's own, with targets of the given facts.
+OWN_DATA = '''"""Data of one's own."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class {name}(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(self, folder: Path, opt: Any, facts: dict[str, Any] | None) -> None:
+        self.inputs = torch.load(folder / "inputs.pt")
+        self.labels = torch.arange(len(self.inputs)) % 4
+        self.facts: dict[str, Any] = {{"classes": [*"abcd"], "targets": ["a"], "target_mean": [1.5]}}
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        return self.inputs[number], self.labels[number]{unit}
+
+    @staticmethod
+    def write_sample(folder: Path, train: int, val: int) -> None:
+        noise = torch.Generator().manual_seed(0)
+        for split, count in (("train", train), ("val", val)):
+            (folder / split).mkdir()
+            torch.save(torch.rand(count, 3, 32, 32, generator=noise), folder / split / "inputs.pt")
 '''
 
 
@@ -51,10 +84,17 @@ def _render(work: tuple[dict[str, Any], Path, Path]) -> tuple[str, float]:
         render(answers, folder, source)
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the result
         return str(error), time.monotonic() - began
-    own = MODEL.own_module(answers)
+    _write_own(folder, MODEL.own_module(answers), OWN_MODEL)
+    if DATA.own_module(answers) is not None:
+        numbers = Form(source).fill(answers, "p")["task_facts"]["targets"] == "numbers"
+        _write_own(folder, DATA.own_module(answers), OWN_DATA, unit="[None].float()" if numbers else "")
+    return "", time.monotonic() - began
+
+
+def _write_own(folder: Path, own: tuple[str, str] | None, text: str, **words: str) -> None:
+    """Writes a class that stands in for one of the user's own."""
     if own is not None:
         module, name = own
         path = folder.joinpath(*module.split(".")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(OWN_MODEL.format(name=name), encoding="utf-8")
-    return "", time.monotonic() - began
+        path.write_text(text.format(name=name, **words), encoding="utf-8")

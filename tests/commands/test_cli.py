@@ -192,7 +192,10 @@ def test_no_terminal_is_a_sentence(here: Path) -> None:
     )
 
     assert done.returncode == 2
-    assert "error: no terminal to ask questions in, and these have no answer: --task, --data, --loss, --weights" in done.stderr
+    assert (
+        "error: no terminal to ask questions in, and these have no answer: --task, --data, --loss, --weights"
+        in done.stderr
+    )
     assert "scaffold new p --yes" in done.stderr
     assert list(here.iterdir()) == []
 

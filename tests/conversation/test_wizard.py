@@ -133,7 +133,9 @@ def test_enter_through_every_question_gives_the_defaults(start: Start, here: Pat
 
 
 def test_groups_are_chosen_in_a_line_with_a_table_below(start: Start, here: Path) -> None:
-    terminal = start("p", "--model", "resnet18", "--task", "classification", "--data", "folders", "--loss", "cross_entropy")
+    terminal = start(
+        "p", "--model", "resnet18", "--task", "classification", "--data", "folders", "--loss", "cross_entropy"
+    )
     terminal.answer("How do you want to start?", UP, ENTER)
     terminal.answer("Which weights", DOWN, ENTER)
     terminal.see("How fast should the layers learn")

@@ -99,9 +99,21 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
         assert {"about", "takes", "losses", "targets", "epochs", "traces"} <= facts.keys(), task
     for loss, facts in form.facts_of("losses").items():
         assert {"takes", "traces"} <= facts.keys() <= {"takes", "compares", "flags", "traces"}, loss
-    known = {"traces", "imagenet", "family", "least_size_in_bf16", "epochs", "groups", "stages", "layers", "blocks"}
+    known = {
+        "traces",
+        "takes",
+        "square",
+        "imagenet",
+        "family",
+        "least_size_in_bf16",
+        "epochs",
+        "groups",
+        "stages",
+        "layers",
+        "blocks",
+    }
     for model, facts in form.facts_of("model").items():
-        assert {"traces", "layers"} <= facts.keys() <= known, model
+        assert {"traces", "takes", "layers"} <= facts.keys() <= known, model
 
 
 def test_each_file_of_facts_belongs_to_a_choice(form: Form) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scaffold.errors import BadAnswer
 from scaffold.questions import layer_groups
 from scaffold.questions.answer_types.base import AnswerType
-from scaffold.questions.answer_types.model import OWN, ModelName
+from scaffold.questions.answer_types.model import ModelName
+from scaffold.questions.answer_types.own_class import OWN
 
 if TYPE_CHECKING:
     from scaffold.questions.answers import Given

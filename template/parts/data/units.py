@@ -1,12 +1,3 @@
-def target_facts(names: list[str], values: Tensor) -> dict[str, Any]:
-    """What the targets (n, targets) to train on tell: their names, means and deviations."""
-    mean, std = values.mean(dim=0).tolist(), values.std(dim=0, correction=0).tolist()
-    for name, deviation in zip(names, std, strict=True):
-        if not deviation:
-            raise RunError(f"the target {name!r} is the same for all items to train on; there is nothing to learn")
-    return {"targets": names, "target_mean": mean, "target_std": std}
-
-
 def standardise(values: Tensor, facts: dict[str, Any]) -> Tensor:
     """Targets (n, targets) as a model learns them: with mean 0 and deviation 1 over the training items, float32."""
     return ((values - values.new_tensor(facts["target_mean"])) / values.new_tensor(facts["target_std"])).float()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scaffold.questions.form import Form
 from scaffold.trials.cases import Case
 
 
@@ -14,10 +15,17 @@ def try_all(cases: Sequence[Case], root: Path, jobs: int, say: Callable[[str], N
     """Train cases for a few steps and run their own quick tests, sharing one import of torch."""
     if not cases:
         return
+    form = Form(root / "template")
     work = {
         "jobs": jobs,
         "projects": [
-            {"name": case.name, "folder": str(root / "projects" / case.name), "answers": case.answers} for case in cases
+            {
+                "name": case.name,
+                "folder": str(root / "projects" / case.name),
+                "answers": case.answers,
+                "sample": form.fill(case.answers, "p")["data_facts"]["sample"]["input"],
+            }
+            for case in cases
         ],
     }
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}

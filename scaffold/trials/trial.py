@@ -6,6 +6,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -30,7 +31,7 @@ def trial(project: dict[str, Any], what: str) -> None:
     os.chdir(project["folder"])
     sys.path.insert(0, project["folder"])
     try:
-        code = train(project["answers"]) if what == "train" else quick()
+        code = train(project["answers"], project["sample"]) if what == "train" else quick()
     except BaseException:  # noqa: BLE001  # whatever it is, it is the result of the trial
         traceback.print_exc()
         code = 1
@@ -46,7 +47,7 @@ def quick() -> int:
     return int(pytest.main(["-m", "quick", "-q", "-x", "-p", "no:cacheprovider", "--tb=short"]))
 
 
-def train(answers: dict[str, Any]) -> int:
+def train(answers: dict[str, Any], sample: str) -> int:
     """Six real steps, an evaluation, a checkpoint, a prediction: each by the command that a person would type."""
     package = PACKAGE.of(answers)
     images = Path("smoke-images")
@@ -56,15 +57,16 @@ def train(answers: dict[str, Any]) -> int:
     writer.start()
     writer.join()
     assert writer.exitcode == 0, "data or weights could not be written"
-    size = len(list((images / "train").rglob("*.png"))) // 3
-    flags = ["--data-dir", str(images), "--epochs", "2", "--batch-size", str(size), "--num-workers", "0"]
+    size = re.search(r'"batch_size": (\d+)', Path("tests", "conftest.py").read_text(encoding="utf-8"))
+    assert size, "the project's tests do not say how many of their items are a batch"
+    flags = ["--data-dir", str(images), "--epochs", "2", "--batch-size", size[1], "--num-workers", "0"]
     flags += ["--log-every", "2"]
     if hasattr(importlib.import_module(f"{package}.options").Options(), "per_class"):
         flags += ["--per-class", "2"]  # so that a part of a process's share holds two classes
     for words in (
         ["train", *flags],
         ["evaluate", "run/1"],
-        ["predict", "run/1", str(min((images / "val").rglob("*.png")))],
+        ["predict", "run/1", str(images / sample)],
     ):
         with arguments(*words):
             program, given = program_of(package, words[0])

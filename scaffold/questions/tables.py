@@ -43,8 +43,9 @@ def losses() -> Table:
 def models() -> Table:
     """The models of the catalogue, and one's own."""
     rows = []
-    for label, choice in read(paths.template_root())[1][MODEL.name].choices.items():
-        name, entry = str(choice), _catalogue().get(str(choice))
+    question = read(paths.template_root())[1][MODEL.name]
+    for label, name in zip(question.choices, map(str, question.values), strict=True):
+        entry = _catalogue().get(name)
         size = short_count(sum(entry["layers"].values())) if entry else ""
         rows.append({"name": name, "parameters": size, "about": label.partition(" - ")[2]})
     return rows

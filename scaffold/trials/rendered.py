@@ -86,7 +86,7 @@ def _render(work: tuple[dict[str, Any], Path, Path]) -> tuple[str, float]:
         return str(error), time.monotonic() - began
     _write_own(folder, MODEL.own_module(answers), OWN_MODEL)
     if DATA.own_module(answers) is not None:
-        numbers = Form(source).fill(answers, "p")["task_facts"]["targets"] == "numbers"
+        numbers = DATA.are_numbers(Form(source), answers)
         _write_own(folder, DATA.own_module(answers), OWN_DATA, unit="[None].float()" if numbers else "")
     return "", time.monotonic() - began
 

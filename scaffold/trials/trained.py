@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scaffold.questions.answer_types import DATA
 from scaffold.questions.form import Form
 from scaffold.trials.cases import Case
 
@@ -23,7 +24,7 @@ def try_all(cases: Sequence[Case], root: Path, jobs: int, say: Callable[[str], N
                 "name": case.name,
                 "folder": str(root / "projects" / case.name),
                 "answers": case.answers,
-                "sample": form.fill(case.answers, "p")["data_facts"]["sample"]["input"],
+                "sample": DATA.sample(form, case.answers),
             }
             for case in cases
         ],

@@ -16,7 +16,8 @@ OTHERS = {
     "questions/tables.py": {"losses"},  # a column
     "updates/summary.py": {"lr"},
     "trials/trial.py": {"lr"},
-    "trials/trial_data.py": {"model"},  # a module of the project
+    "trials/trial_data.py": {"data", "model"},  # modules of the project
+    "health/project_code.py": {"data"},
 }
 
 

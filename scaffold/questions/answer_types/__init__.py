@@ -2,18 +2,19 @@
 what copier.yml says."""
 
 from scaffold.questions.answer_types.base import AnswerType
+from scaffold.questions.answer_types.data import DataSource
 from scaffold.questions.answer_types.distributed import Distributed
 from scaffold.questions.answer_types.groups import GroupsFrom, LayerGroups, LayersToSkip
 from scaffold.questions.answer_types.losses import Losses
 from scaffold.questions.answer_types.model import ModelName
 from scaffold.questions.answer_types.names import ProjectName
-from scaffold.questions.answer_types.own_class import OneOrOwn, OwnClass
+from scaffold.questions.answer_types.own_class import OwnClass
 
 PROJECT = ProjectName("project_name", flag="--name", label="Name")
 PACKAGE = AnswerType("package_name", flag="--package")
 TASK = AnswerType("task")
 DATA_CLASS = OwnClass("data_class", flag="--data")
-DATA = OneOrOwn("data", DATA_CLASS)
+DATA = DataSource("data", DATA_CLASS)
 LOSSES = Losses("losses", TASK, flag="--loss")
 MODEL_CLASS = OwnClass("model_class", flag="--model")
 MODEL = ModelName("model", MODEL_CLASS)

@@ -1046,6 +1046,9 @@ def generated(race: Race, deterministic: bool = False) -> None:
         def fingerprint(self) -> str:
             return "images in memory"
 
+        def describe(self) -> str:
+            return self.fingerprint()
+
     def quiet(num: int, root: Path = race.scratch, rank: int = 0) -> logging.Logger:
         log = logging.getLogger("race")
         log.propagate = False

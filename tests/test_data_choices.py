@@ -1,0 +1,188 @@
+"""The choice of data: what goes with what, what is refused how, and that a project of each learns and can be asked."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scaffold.errors import BadAnswer
+from scaffold.questions import Form
+from scaffold.smoke import OWN_DATA, write_own
+from tests.conftest import Run
+from tests.rendered import importable, render_project
+
+
+def fill(form: Form, **answers: Any) -> dict[str, Any]:
+    """Every answer and fact of a project with these."""
+    return form.fill(answers, "p")
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A module of a project's package with these words."""
+    command = [sys.executable, "-m", f"{folder.name}.{words[0]}", *words[1:]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_the_default_is_what_projects_had_before(form: Form) -> None:
+    assert fill(form)["data"] == fill(form, task="metric_learning")["data"] == "folders"
+    assert fill(form, task="regression")["data"] == "image_table"
+    assert fill(form)["model"] == "cnn"
+    assert fill(form, data="features")["model"] == "mlp"
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        ({"task": "regression", "data": "folders"}, "folders give classes, and regression learns numbers"),
+        ({"data": "features", "model": "cnn"}, "it takes images, and these data are features"),
+        ({"data": "features", "model": "resnet50"}, "it takes images, and these data are features"),
+        ({"data": "features", "model": "vit"}, "it takes images, and these data are features"),
+        ({"data": "pictures"}, "has no 'pictures'"),
+        ({"data": "own", "data_class": "Items"}, "does not name a class"),
+        ({"data": "own", "data_class": "my.class:Items"}, "Python keyword"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(form: Form, answers: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadAnswer, match=sentence):
+        fill(form, **answers)
+
+
+def test_plain_copier_refuses_a_cnn_for_features_too(tmp_path: Path) -> None:
+    from copier import run_copy
+
+    from scaffold import paths
+
+    answers = {"project_name": "p", "data": "features", "model": "cnn"}
+    with pytest.raises(ValueError, match="it takes images, and these data are features"):
+        run_copy(str(paths.template_root()), tmp_path / "p", data=answers, defaults=True, quiet=True, vcs_ref="HEAD")
+
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_class_of_ones_own_is_said_by_the_flag(scaffold: Run, here: Path) -> None:
+    result = scaffold("new", "p", "--data", "my.sets:Items", "--yes", "--no-git")
+
+    assert result.code == 0, result.err
+    assert "from my.sets import Items" in (here / "p" / "p" / "data.py").read_text()
+    assert "--data my.sets:Items" in (here / "p" / "README.md").read_text()
+    assert not (here / "p" / "p" / "digits.npz").exists()
+
+
+# A project, with the least that its best metric has to come to, and what is predicted.
+LEARNS = [
+    ({"data": "image_table"}, 0.97, "images/0001.png"),
+    ({"data": "arrays"}, 0.97, "val.npz"),
+    ({"data": "features"}, 0.95, "val.npz"),
+]
+
+
+@pytest.mark.parametrize(("flags", "least", "example"), LEARNS, ids=lambda value: str(value))
+def test_the_data_that_ship_are_learned(tmp_path: Path, flags: dict[str, str], least: float, example: str) -> None:
+    project = render_project(tmp_path / "digits", **flags)
+
+    trained = run(project, "train", "--num-workers", "0")
+    measured = run(project, "evaluate", "run/1")
+    told = run(project, "predict", "run/1", f"data/digits/{example}")
+
+    assert trained.returncode == 0, trained.stderr
+    accuracy = next(line.split()[1] for line in measured.stdout.splitlines() if line.startswith("accuracy"))
+    assert float(accuracy) >= least
+    assert told.returncode == 0, told.stderr
+    assert len(told.stdout.splitlines()) == (1 if example.endswith(".png") else 355)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("model", ["cnn", "vit", "resnet18", "mlp"])
+def test_every_model_takes_any_number_of_channels(tmp_path: Path, model: str, channels: int) -> None:
+    import torch
+
+    project = render_project(tmp_path / "taken", data="arrays", model=model)
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 8, 8, channels), dtype=np.uint8)
+    np.savez(tmp_path / "train", inputs=pixels, targets=np.arange(24) % 2)
+
+    with importable(project) as module:
+        data, opt = module("data"), module("options").Options(data_dir=str(tmp_path))
+        train_set = data.MyDataset(tmp_path / "train", opt)
+        net = module("model").build_model(opt, train_set.facts)
+        images = torch.stack([train_set[number][0] for number in range(len(train_set))])
+        logits, embedding = net(data.normalise(images, train_set.facts))
+
+    assert train_set.facts["channels"] == channels
+    assert logits.shape == (len(train_set), 2)
+    assert len(embedding) == len(train_set)
+    ours = np.array(train_set.facts["mean"]) != np.array([123.675, 116.28, 103.53][:channels] + [0] * (channels - 3))
+    assert channels == 3 or ours.all()
+
+
+def test_a_table_that_is_wrong_leaves_no_run_behind(tmp_path: Path) -> None:
+    project = render_project(tmp_path / "table", data="image_table")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "table.csv").write_text("image,label\na.png,cat\nb.png,dog\nc.png,dog\nd.png,cat\n")
+
+    ended = run(project, "train", "--data-dir", str(tmp_path / "data"))
+
+    assert ended.returncode == 2
+    assert "names 4 files that are not there or no images" in ended.stderr
+    assert all(f"{name}.png" in ended.stderr for name in "abc")
+    assert "d.png" not in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert not (project / "run").exists()
+
+
+def test_objects_are_never_unpickled(tmp_path: Path) -> None:
+    project = render_project(tmp_path / "objects", data="features")
+    (tmp_path / "data").mkdir()
+    inputs = np.array([[1, "a"], [2, None]], dtype=object)
+    np.savez(tmp_path / "data" / "train.npz", inputs=inputs, targets=[0, 1])
+
+    ended = run(project, "train", "--data-dir", str(tmp_path / "data"))
+
+    assert ended.returncode == 2
+    assert "cannot be read as arrays of numbers or texts" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (project / "run").exists()
+
+
+def test_test_is_a_folder_to_evaluate_and_val_is_held_out_again(tmp_path: Path) -> None:
+    project = render_project(tmp_path / "held", data="arrays")
+    inputs = np.random.default_rng(0).integers(0, 255, (100, 8, 8), dtype=np.uint8)
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data" / "train", inputs=inputs, targets=np.arange(100) % 2)
+    np.savez(tmp_path / "data" / "test", inputs=inputs[:30], targets=np.arange(30) % 2)
+    flags = ["--data-dir", str(tmp_path / "data"), "--epochs", "1", "--batch-size", "16", "--num-workers", "0"]
+
+    ended = run(project, "train", *flags)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "80 images in" in ended.stderr
+    assert "train (without those held out)" in ended.stderr
+    assert "20 images in" in ended.stderr
+    assert "val (held out of train)" in ended.stderr
+    measured = run(project, "evaluate", "run/1").stdout
+    assert f"accuracy {float(measured.split('accuracy')[1].split()[0]):.4f}" in " ".join(ended.stderr.split())
+    assert run(project, "evaluate", "run/1", "--folder", "test").returncode == 0
+    other = run(project, "train", "--run", "1", "--held-out", "0.5", "--epochs", "2", *flags[:2])
+    assert other.returncode != 0
+    assert "--held-out" in other.stderr
+
+
+def test_data_of_ones_own_are_trained_on(tmp_path: Path) -> None:
+    project = render_project(tmp_path / "owned", data="my_data.items:Items")
+    write_own(project, "my_data.items:Items", OWN_DATA, unit="")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_data.py", "tests/test_train.py"],
+        cwd=project,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout

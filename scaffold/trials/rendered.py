@@ -84,14 +84,14 @@ def _render(work: tuple[dict[str, Any], Path, Path]) -> tuple[str, float]:
         render(answers, folder, source)
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the result
         return str(error), time.monotonic() - began
-    _write_own(folder, MODEL.own_module(answers), OWN_MODEL)
+    write_own(folder, MODEL.own_module(answers), OWN_MODEL)
     if DATA.own_module(answers) is not None:
         numbers = DATA.are_numbers(Form(source), answers)
-        _write_own(folder, DATA.own_module(answers), OWN_DATA, unit="[None].float()" if numbers else "")
+        write_own(folder, DATA.own_module(answers), OWN_DATA, unit="[None].float()" if numbers else "")
     return "", time.monotonic() - began
 
 
-def _write_own(folder: Path, own: tuple[str, str] | None, text: str, **words: str) -> None:
+def write_own(folder: Path, own: tuple[str, str] | None, text: str, **words: str) -> None:
     """Writes a class that stands in for one of the user's own."""
     if own is not None:
         module, name = own

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from scaffold.errors import BadAnswer
-from scaffold.questions import Form
-from scaffold.smoke import OWN_DATA, write_own
+from scaffold.questions.form import Form
+from scaffold.trials.rendered import OWN_DATA, write_own
 from tests.conftest import Run
-from tests.rendered import importable, render_project
+from tests.generated.rendered import importable, render_project
 
 
 def fill(form: Form, **answers: Any) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def test_test_is_a_folder_to_evaluate_and_val_is_held_out_again(tmp_path: Path) 
 
 def test_data_of_ones_own_are_trained_on(tmp_path: Path) -> None:
     project = render_project(tmp_path / "owned", data="my_data.items:Items")
-    write_own(project, "my_data.items:Items", OWN_DATA, unit="")
+    write_own(project, ("my_data.items", "Items"), OWN_DATA, unit="")
 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_data.py", "tests/test_train.py"],

@@ -6,10 +6,12 @@ from pathlib import Path
 
 # The file that any machine with torch-scaffold has: a git bundle of every released template.
 BUNDLE = "~/.local/share/torch-scaffold/template.bundle"
+# What a fork may add to the number of an upstream's release, as in v1.2.3+lab.1 (PEP 440).
+_LOCAL = r"(\+[A-Za-z0-9]+(\.[A-Za-z0-9]+)*)?"
 # What a version can look like in an answers file: a release, what `git describe` says, or a commit.
-VERSION = re.compile(r"v?\d+(\.\d+)*(-\d+-g[0-9a-f]{4,40})?|[0-9a-f]{7,40}")
+VERSION = re.compile(rf"v?\d+(\.\d+)*{_LOCAL}(-\d+-g[0-9a-f]{{4,40}})?|[0-9a-f]{{7,40}}")
 # A number alone is none: it may be a commit, whose short name has no letter once in twenty-seven times.
-RELEASE = re.compile(r"v\d+(\.\d+)*|\d+(\.\d+)+")
+RELEASE = re.compile(rf"(v\d+(\.\d+)*|\d+(\.\d+)+){_LOCAL}")
 
 
 def for_copier(address: str) -> str:

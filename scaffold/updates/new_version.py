@@ -18,23 +18,27 @@ def update(work: Work, to: str = "") -> Merged:
 
 
 def wanted(work: Work, to: str) -> str:
-    """The version to update to: the one that was said, or the newest."""
-    now = work.recorded.version
+    """The version to update to: the one that was said, or the newest that was made from the project's own."""
+    history, now = work.history, work.recorded.version
     if not to:
-        newest = work.history.newest(now)
-        if not work.history.comes_from(newest, now):
+        newest = history.newest(now)
+        last = history.releases()[-1:]
+        if newest == now and last and history.is_newer(last[0], now):
             raise Refused(
-                f"{newest} was not made from {now}, such as an upstream's version in a fork: what only {now} has would go",
-                help=f"if you mean it   scaffold update --to {newest.removeprefix('v')}",
+                f"{last[0]} was not made from {now}, such as an upstream's version in a fork: what only {now} has would go",
+                help=f"if you mean it   scaffold update --to {last[0].removeprefix('v')}",
             )
         return newest
-    releases = work.history.releases()
-    version = next((release for release in releases if release.removeprefix("v") == to.removeprefix("v")), None)
+    version = history.find(to)
     if version is None:
         raise BadAnswer(
-            f"the template has no version {to}", at="--to", help=f"there is   {', '.join(releases) or 'none'}"
+            f"the template has no version {to}, nor a branch or a commit of that name",
+            at="--to",
+            help=f"there is   {', '.join(history.releases()) or 'none'}",
         )
-    if version != now and not work.history.is_newer(version, now):
+    if history.commit(version) == history.commit(now):
+        return now
+    if history.comes_from(now, version) or history.is_newer(now, version):
         raise BadAnswer(
             f"{version} is older than the project's {now}", at="--to", help="an update is undone by git   git revert"
         )

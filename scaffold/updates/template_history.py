@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.version import Version
+
 from scaffold.errors import BadAnswer, Refused
 from scaffold.system.git import GitFailed, asks, git
 from scaffold.updates.addresses import BUNDLE, RELEASE, VERSION, for_git
@@ -24,8 +26,22 @@ class History:
 
     def releases(self) -> list[str]:
         """The released versions, the oldest first."""
-        tags = git(self.repository, "for-each-ref", "--format=%(refname:strip=2)", "refs/tags").splitlines()
-        return sorted((tag for tag in tags if RELEASE.fullmatch(tag)), key=order)
+        return self._releases_where()
+
+    def _releases_where(self, *conditions: str) -> list[str]:
+        words = ("for-each-ref", "--format=%(refname:strip=2)", *conditions, "refs/tags")
+        return sorted((tag for tag in git(self.repository, *words).splitlines() if RELEASE.fullmatch(tag)), key=order)
+
+    def find(self, named: str) -> str | None:
+        """The version that a person names: a release, with or without its v, a branch or a commit."""
+        release = next((tag for tag in self.releases() if tag.removeprefix("v") == named.removeprefix("v")), None)
+        if release:
+            return release
+        commit = asks(self.repository, "rev-parse", "--verify", "--quiet", f"refs/heads/{named}^{{commit}}")
+        commit = commit or self.commit(named)
+        # the whole name of a commit, because a short one may look like a number, which Copier takes for a version
+        described = commit and asks(self.repository, "describe", "--tags", "--match", "v[0-9]*", commit)
+        return described if described and VERSION.fullmatch(described) else commit
 
     def commit(self, version: str) -> str | None:
         """The commit of a version, or nothing where there is none."""
@@ -46,18 +62,15 @@ class History:
         return asks(self.repository, "merge-base", "--is-ancestor", *commits) is not None
 
     def newest(self, version: str) -> str:
-        """The newest release, or the version itself where no release is newer."""
-        releases = self.releases()
-        return releases[-1] if releases and self.is_newer(releases[-1], version) else version
+        """The newest of the releases that were made from a version, or that version itself where there is none."""
+        made_from_it = self._releases_where(f"--contains={self.commit(version)}")
+        return made_from_it[-1] if made_from_it and self.is_newer(made_from_it[-1], version) else version
 
     def news(self, before: str, after: str) -> list[tuple[str, list[str]]]:
-        """Each release after one version and up to another, with the lines of its changelog."""
-        between = [
-            release
-            for release in self.releases()
-            if self.is_newer(release, before) and not self.is_newer(release, after)
-        ]
-        return [(release, self._changelog(release)) for release in between]
+        """Each release that one version has in it and another had not, with the lines of its changelog."""
+        had = self._releases_where(f"--merged={self.commit(before)}")
+        has = self._releases_where(f"--merged={self.commit(after)}")
+        return [(release, self._changelog(release)) for release in has if release not in had]
 
     def _changelog(self, release: str) -> list[str]:
         """What the tag says; where it says nothing, the release's section in CHANGELOG.md."""
@@ -182,14 +195,14 @@ def _has(settings: object, names: list[str]) -> bool:
     return bool(settings)
 
 
-def order(release: str) -> tuple[int, ...]:
-    """A release as something to sort by."""
-    return tuple(int(part) for part in release.removeprefix("v").split("."))
+def order(release: str) -> Version:
+    """A release as something to sort by: 1.2.3, 1.2.3+lab.1, 1.2.3.1, 1.2.4."""
+    return Version(release)
 
 
 def section(changelog: str, release: str) -> tuple[str, str]:
     """The date and the text of a release in a changelog, which heads it `## 0.1.0 - 2026-01-31`."""
     number = re.escape(release.removeprefix("v"))
-    head = rf"^## \[?v?{number}\]?(?:[ (-]+(\d{{4}}-\d\d-\d\d)\)?)?[^\n]*\n"
+    head = rf"^## \[?v?{number}(?![\w.+])\]?(?:[ (-]+(\d{{4}}-\d\d-\d\d)\)?)?[^\n]*\n"
     found = re.search(head + r"(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     return (found[1] or "", found[2].strip()) if found else ("", "")

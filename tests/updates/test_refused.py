@@ -141,6 +141,46 @@ def test_an_upstream_version_in_a_fork_is_taken_only_when_it_is_named(
     assert (project / "lab.txt").exists()
 
 
+@pytest.mark.parametrize("number", ["v2.0.0.1", "v2.0.0+lab.1"])
+def test_a_project_of_a_fork_follows_the_fork_where_an_upstream_is_further(
+    scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    git(history.folder, "branch", "upstream")
+    append("template/project/lab.txt", "The fork's own\n")(history.folder)
+    commit(history.folder)
+    git(history.folder, "tag", "--annotate", "--message", "Lab", "--message", "- The lab's file", number)
+    project = history.make(here / "p", number)
+    monkeypatch.chdir(project)
+    append("template/project/lab.txt", "More of it\n")(history.folder)
+    commit(history.folder)
+    second = number[:-1] + "10"
+    git(history.folder, "tag", "--annotate", "--message", "Lab", "--message", "- More of it", second)
+    git(history.folder, "checkout", "--quiet", "upstream")
+    history.release(append(SEED, "\n\nVALUE = 1\n"), news="- An upstream's news")
+    git(history.folder, "tag", "--annotate", "--message", "v3.0.0", "v3.0.0")
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    assert answers_of(project)["_commit"] == second
+    assert (project / "lab.txt").read_text() == "The fork's own\nMore of it\n"
+    assert "- More of it" in result.out
+    assert "upstream's news" not in result.out
+    assert "v3.0.0 was not made from" in scaffold("update").err
+    git(history.folder, "checkout", "--quiet", "-b", "merged", second)
+    git(history.folder, "merge", "--quiet", "--no-edit", "v3.0.0")
+    third = number.replace("2.0.0", "3.0.0")
+    git(history.folder, "tag", "--annotate", "--message", "Lab", "--message", "- Merged", third)
+
+    result = scaffold("update")
+
+    assert answers_of(project)["_commit"] == third
+    assert "- An upstream's news" in result.out
+    assert "- Merged" in result.out
+    assert "VALUE = 1" in (project / "p" / "engine" / "seed.py").read_text()
+    assert f"{second} is older than the project's {third}" in scaffold("update", "--to", second).err
+
+
 def test_without_a_home_nothing_is_trusted_and_nothing_written(
     scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

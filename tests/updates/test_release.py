@@ -9,8 +9,9 @@ import pytest
 from scaffold.errors import ScaffoldError
 from scaffold.render.rendering import plain_copy
 from scaffold.system.git import GitFailed
+from scaffold.updates.addresses import RELEASE, VERSION
 from scaffold.updates.release import release
-from scaffold.updates.template_history import open_history
+from scaffold.updates.template_history import open_history, order, section
 from tests.conftest import ROOT, tree
 from tests.updates.updating import append, commit, git, remove
 
@@ -66,6 +67,38 @@ def test_a_bundle_gives_back_every_released_template(checkout: Path, tmp_path: P
         "torch-scaffold 2030-02-03",
         "torch-scaffold 2030-01-02",
     ]
+
+
+def test_a_fork_adds_to_the_number_of_the_upstream(checkout: Path, tmp_path: Path) -> None:
+    release("0.1.0", checkout)
+    commit(checkout, "Release 0.1.0")
+    append("CHANGELOG.md", "\n## [0.1.0+lab.1] - 2030-01-03\n\n- Of the lab\n")(checkout)
+    remove("scaffold/__init__.py")(checkout)
+    version(checkout, "0.1.0+lab.1")
+    commit(checkout)
+    release("0.1.0+lab.1", checkout)
+    second(checkout)
+    bundle = release("0.2.0", checkout)
+
+    history = open_history(str(bundle), "v0.1.0+lab.1", tmp_path / "clone")
+    assert history.releases() == ["v0.1.0", "v0.1.0+lab.1", "v0.2.0"]
+    assert history.news("v0.1.0", "v0.2.0") == [("v0.1.0+lab.1", ["- Of the lab"]), ("v0.2.0", ["- Only b"])]
+    assert section((checkout / "CHANGELOG.md").read_text(), "0.2.0+lab.1") == ("", "")
+
+
+def test_a_section_is_that_of_the_whole_number() -> None:
+    text = "# Changes\n\n## [0.1.0+lab.1] - 2030-01-03\n\n- Lab\n\n## [0.1.0.1]\n\n- Four\n\n## 0.1.0 (2030-01-02)\n\n- One\n"
+
+    assert section(text, "v0.1.0") == ("2030-01-02", "- One")
+    assert section(text, "v0.1.0.1") == ("", "- Four")
+    assert section(text, "v0.1.0+lab.1") == ("2030-01-03", "- Lab")
+
+
+def test_releases_have_an_order() -> None:
+    names = ["v0.9.0", "v0.10.0", "v0.10.0+lab.1", "v0.10.0+lab.2", "v0.10.0+lab.10", "v0.10.0.1", "v0.10.1"]
+
+    assert sorted(names[3:] + names[:3], key=order) == names
+    assert all(RELEASE.fullmatch(name) and VERSION.fullmatch(f"{name}-3-gabcdef0") for name in names)
 
 
 def test_the_same_release_is_the_same_bundle(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -636,6 +636,40 @@ def test_there_is_no_way_back_to_an_older_version(scaffold: Run, history: Histor
     assert "there is   v1.0.0, v2.0.0" in scaffold("update", "--to", "7").err
 
 
+@pytest.mark.parametrize("by", ["branch", "commit", "short commit"])
+def test_a_branch_or_a_commit_can_be_named(scaffold: Run, history: History, project: Path, by: str) -> None:
+    append(SEED, "\n\nVALUE = 1\n")(history.folder)
+    commit(history.folder)
+    found = git(history.folder, "rev-parse", "HEAD").strip()
+    named = {"branch": "main", "commit": found, "short commit": found[:8]}[by]
+
+    assert scaffold("update").err.startswith("The project is at v1.0.0")
+    result = scaffold("update", "--to", named)
+
+    assert result.code == 0, result.err
+    assert answers_of(project)["_commit"] == git(history.folder, "describe", "--tags", found).strip() != "v1.0.0"
+    assert (project / "p" / "engine" / "seed.py").read_text().endswith("VALUE = 1\n")
+    assert scaffold("update", "--to", named).err.startswith("The project is at v1.0.0-1-g")
+    assert "v1.0.0 is older than the project's v1.0.0-1-g" in scaffold("update", "--to", "1.0.0").err
+    history.release(append(SEED, "OTHER = 2\n"))
+    assert scaffold("update").code == 0
+    assert answers_of(project)["_commit"] == "v2.0.0"
+
+
+@pytest.mark.parametrize("named", ["elsewhere", "abcdef0", "-x", "v1.0.0-3-gabcdef0", "HEAD..main", "main\n"])
+def test_what_is_no_version_of_the_template_is_told_with_those_there_are(
+    scaffold: Run, history: History, project: Path, named: str
+) -> None:
+    before = tree(project)
+
+    result = scaffold("update", f"--to={named}")
+
+    assert result.code == 2
+    assert "the template has no version " in result.err
+    assert "there is   v1.0.0" in result.err
+    assert tree(project) == before
+
+
 def test_an_identity_that_git_lacks_is_asked_for(
     scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

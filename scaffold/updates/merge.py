@@ -11,7 +11,7 @@ from scaffold.system.git import git
 from scaffold.updates.carry import Lost
 from scaffold.updates.last_step.step import Change
 from scaffold.updates.merged import OURS, Merged
-from scaffold.updates.moves import told_moves
+from scaffold.updates.moves import broken_imports, told_moves
 from scaffold.updates.obstacles import make_way, tell_of_shadows
 from scaffold.updates.scratch import Scratch
 from scaffold.updates.settle import settle
@@ -48,6 +48,7 @@ def merge(work: Work, template: Path, answers: Answers, version: str, subject: s
     scratch.git(*scratch.drivers, "merge-recursive", *words, variables=labels, allowed=(0, 1))
     places = told_moves(template, answers, work.prefix, theirs)
     settle(work, merged, scratch, base, ours, theirs, commits, kept, places)
+    merged.notes += broken_imports(scratch, base, theirs, commits, places)
 
     after = scratch.entries()
     names = sorted({*before, *after})

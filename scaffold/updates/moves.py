@@ -1,5 +1,7 @@
 """Files that the template moved, and what becomes of the user's edits in them."""
 
+import ast
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,6 +33,49 @@ def moved_to(scratch: Scratch, name: str, commits: Mapping[str, str]) -> str:
     words = ("-r", "-z", "--name-status", "--find-renames=40%", "--diff-filter=R", commits["base"], commits["theirs"])
     said = scratch.git("diff-tree", *words).split("\0")
     return next((said[at + 2] for at in range(0, len(said) - 2, 3) if said[at + 1] == name), "")
+
+
+def broken_imports(
+    scratch: Scratch, base: Entries, theirs: Entries, commits: Mapping[str, str], places: Mapping[str, list[str]]
+) -> list[str]:
+    """Where the user's own code imports modules that the template has moved or given up, in a line for each place."""
+    after, prefix = scratch.entries(), scratch.work.prefix
+    gone = {name for name in base if name.endswith(".py") and not {name, f"{name[:-3]}/__init__.py"} & after.keys()}
+    modules = {name.removeprefix(prefix)[:-3].replace("/", "."): name for name in gone}
+    if not modules:
+        return []
+    words = [word for module in modules for word in ("-e", module.rpartition(".")[2])]
+    said = scratch.git("grep", "--cached", "-z", "--files-with-matches", "-wF", *words, allowed=(0, 1)).split("\0")
+    lines = []
+    for file in said:
+        if not file.endswith(".py") or file not in after or after[file] == theirs.get(file):
+            continue
+        package = file.removeprefix(prefix).split("/")[:-1]
+        for number, name in _imports(scratch.git("cat-file", "blob", after[file][1]), package):
+            if name in modules:
+                to = listed(places.get(modules[name], [])) or moved_to(scratch, modules[name], commits)
+                what = f"which is now {to}" if to else "which the template has no more"
+                lines.append(f"{file}:{number} imports {modules[name]}, {what}")
+    return lines
+
+
+def _imports(code: str, package: list[str]) -> list[tuple[int, str]]:
+    """The lines and names of the modules that may be imported by code in a package; of what is no Python, nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the user writes
+        try:
+            tree = ast.parse(code)
+        except (SyntaxError, ValueError, RecursionError):
+            return []
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            found += [(node.lineno, module), *((node.lineno, f"{module}.{alias.name}") for alias in node.names)]
+    return sorted(found)
 
 
 def merged_along(

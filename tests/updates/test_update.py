@@ -315,6 +315,45 @@ def test_edits_follow_a_file_to_where_the_template_says_that_it_is_if_half_of_it
     assert git(project, "status", "--porcelain") == ""
 
 
+def test_imports_of_ones_own_of_a_module_that_moved_are_told(
+    scaffold: Run, history: History, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    append(
+        "p/mine.py",
+        '"""Mine, \\d."""\n\nfrom .engine.plan import (\n    anything,\n)\nfrom .engine import plan, seed\n',
+    )(project)
+    append("p/engine/own.py", "from . import plan\nfrom .. import engine\nfrom ...plan import no\n")(project)
+    append("tests/test_mine.py", "import os\n\nimport p.engine.plan as plan\nimport p.planner, plan\n")(project)
+    append("p/broken.py", "from .engine.plan import\n")(project)
+    append("notes.txt", "from p.engine.plan import anything\n")(project)
+    append("p/signals.py", "from .engine.signals import anything\n")(project)
+    append("p/model.py", "\n\nfrom .engine.plan import last\n")(project)
+    commit(project)
+    lines = len((project / "p" / "model.py").read_text().splitlines())
+
+    def others(folder: Path) -> None:
+        signals = next((folder / ENGINE).glob("signals.py*"))
+        (folder / ENGINE / "signals").mkdir()
+        signals.rename(folder / ENGINE / "signals" / signals.name.replace("signals", "__init__"))
+        (folder / ENGINE / "seed.py").unlink()
+
+    history.release(rewritten("plan.py", "overview.py", 0.9), others)
+
+    result = scaffold("update")
+
+    assert result.code == 0, result.err
+    moved = "imports p/engine/plan.py, which is now p/engine/overview.py"
+    assert sorted(line for line in result.err.splitlines() if " imports " in line) == [
+        f"note: p/engine/own.py:1 {moved}",
+        f"note: p/mine.py:3 {moved}",
+        f"note: p/mine.py:6 {moved}",
+        "note: p/mine.py:6 imports p/engine/seed.py, which the template has no more",
+        f"note: p/model.py:{lines} {moved}",
+        f"note: tests/test_mine.py:3 {moved}",
+    ]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_edits_that_do_not_fit_where_a_file_is_now_are_kept_beside(
     scaffold: Run, history: History, project: Path
 ) -> None:

@@ -314,6 +314,20 @@ def test_what_is_recorded_of_an_installation_is_a_version(monkeypatch: pytest.Mo
     assert find_origin().record["_commit"] == ("v1.0.0" if revision == "v1.0.0" else 40 * "a")
 
 
+def test_a_wheel_of_a_fork_names_its_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Metadata:
+        def get_all(self, name: str) -> list[str]:
+            return ["Home, https://example.org", "Template, https://git.example.org/lab/t.git"] * (
+                name == "Project-URL"
+            )
+
+    monkeypatch.setattr("importlib.metadata.metadata", lambda _: Metadata())
+    monkeypatch.setattr("scaffold.updates.origin.is_checkout", lambda: False)
+    monkeypatch.setattr("scaffold.updates.origin.__version__", "0.4.0.1")
+
+    assert find_origin().record == {"_src_path": "https://git.example.org/lab/t.git", "_commit": "v0.4.0.1"}
+
+
 def test_what_the_environment_says_is_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCAFFOLD_TEMPLATE_URL", "https://example.org/t.git")
     monkeypatch.setenv("SCAFFOLD_TEMPLATE_REF", "main")

@@ -99,19 +99,22 @@ def make_world(folder: Path, own: str) -> World:
     return world
 
 
+def make_fork(world: World) -> str:
+    """The fork with its first release, as the page has it; how to release."""
+    world.type(block("fork.md", "The fork").replace('pip install -e ".[dev]"', ""), world.home)
+    apply = ["git", "apply", "--whitespace=error-all", "-"]
+    for page in ("template-loss.md", "fork.md"):
+        subprocess.run(apply, input=block(page, "", "diff"), cwd=world.fork, text=True, check=True)
+    released = block("fork.md", "A release")
+    world.type(released, world.fork)
+    return released
+
+
 @pytest.mark.parametrize("own", [".", pytest.param("+lab.", marks=pytest.mark.nightly)])
 def test_projects_follow_a_fork_and_through_it_its_upstream(tmp_path: Path, own: str) -> None:
     world = make_world(tmp_path, own)
-    world.type(block("fork.md", "The fork").replace('pip install -e ".[dev]"', ""), world.home)
-    for page in ("template-loss.md", "fork.md"):
-        diff = block(page, "", "diff")
-        subprocess.run(
-            ["git", "apply", "--whitespace=error-all", "-"], input=diff, cwd=world.fork, text=True, check=True
-        )
-    released = block("fork.md", "A release")
-    world.type(released, world.fork)
-
-    install, new, *updates = block("fork.md", "Its projects").splitlines(keepends=True)
+    released = make_fork(world)
+    install, new, *updates = block("fork.md", "Its projects").split("cd older")[0].splitlines(keepends=True)
     world.type(install + new, world.home)
     project = world.home / "trial"
     edits = (
@@ -179,3 +182,25 @@ def test_projects_follow_a_fork_and_through_it_its_upstream(tmp_path: Path, own:
     assert trust[1].removeprefix("scaffold update") in world.type("scaffold update", by_another, code=2, site=ROOT)
     world.type(trust[1], by_another, site=ROOT)
     assert tree(by_another) == tree(project)
+
+
+@pytest.mark.nightly
+def test_a_project_of_the_upstream_becomes_one_of_the_fork(tmp_path: Path) -> None:
+    world = make_world(tmp_path, ".")
+    make_fork(world)
+    project = world.home / "older"
+    address = "https://git.example.org/torch-scaffold.git"
+    world.type(f"copier copy --defaults --data distributed=ddp --vcs-ref v0.4.0 {address} older", world.home)
+    git(project, "init", "--quiet")
+    append("older/own.py", "OURS = 1\n")(project)
+    commit(project)
+    commands = block("fork.md", "Its projects")
+    world.type(commands.splitlines()[0], world.home)
+
+    world.type("cd older" + commands.partition("cd older")[2], world.home)
+
+    assert answers_of(project)["_src_path"] == LAB
+    assert answers_of(project)["_commit"] == "v0.4.0.1"
+    assert answers_of(project)["lab_queue"] == "none"
+    assert "##SBATCH --partition=NAME\n" in (project / "launch" / "slurm.sh").read_text()
+    assert (project / "older" / "own.py").read_text() == "OURS = 1\n"

@@ -30,6 +30,7 @@ FOREIGN |= {
     "--source-ref",
     "--tests",
 }
+FOREIGN |= {"--all", "--defaults", "--follow-tags", "--origin", "--tags", "--theirs"}  # of git and Copier
 FOREIGN |= {flag for action in gpu.parser()._actions for flag in action.option_strings}
 
 
@@ -62,13 +63,16 @@ def flags_of_training() -> set[str]:
 def test_every_command_and_flag_in_the_docs_exists(document: Path, flags_of_training: set[str]) -> None:
     commands = program.commands
     every_flag = set().union(*(flags_of(command) for command in commands.values()), flags_of(program))
+    # questions that a diff on the page adds to copier.yml
+    added = re.findall(r"^\+(\w+):$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    new = {"--" + name.replace("_", "-") for name in added}
 
     for line in code(document):
         said = line.split("#")[0]
         for word in re.findall(r"(?:^|[ ;&(])scaffold ([a-z]+)", said):
             assert word in commands, line
         ours = re.match(r"(?:torch-)?scaffold ([a-z]+)", said.strip())
-        known = flags_of(commands[ours[1]]) if ours else every_flag | flags_of_training | FOREIGN
+        known = new | (flags_of(commands[ours[1]]) if ours else every_flag | flags_of_training | FOREIGN)
         for flag in re.findall(r"(?<![\w-])(--[a-z][a-z-]*)", said):
             assert flag in known, line
 

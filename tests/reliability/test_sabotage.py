@@ -600,8 +600,8 @@ MORE = [
         edit=(
             (
                 DATA,
-                '["image_size"])\n        return',
-                '["image_size"])\n        image = image.flip(2) if torch.rand(()) < 0.5 else image\n        return',
+                '"channels", 3))\n        return',
+                '"channels", 3))\n        image = image.flip(2) if torch.rand(()) < 0.5 else image\n        return',
             ),
         ),
     ),

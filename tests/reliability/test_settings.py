@@ -588,6 +588,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"model": "resnet18", "weights": "file", "weights_file": "weights.pt", "scheduler": "constant"},
     {"scheduler": "one_cycle"},
     {"task": "regression", "losses": weighted("smooth_l1", "huber")},
+    {"data": "arrays", "model": "mlp"},
 ]
 # What happens to a setting that changed, as the README of a project has it in its table.
 TAKEN = {"num_workers", "log_every", "save_every", "keep", "loader_timeout", "timeout", "agree_every"}
@@ -599,6 +600,7 @@ TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "em
 TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta"}  # how a loss is counted
 TOLD |= {"dropout"}
 REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}
+REFUSED |= {"channels", "held_out", "image_column", "inputs", "targets"}  # what the data are
 REFUSED |= {"width", "patch_size", "dim", "depth", "heads"}  # the size of the model
 REFUSED |= {"weights_file"}  # where it began
 

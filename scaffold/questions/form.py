@@ -61,6 +61,7 @@ class Form:
             extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
             **options,
         )
+        environment.filters["from_yaml"] = _read_fact  # macros read the same facts for every answer
         remember(environment, ("questions", sorted(self.settings.get("_envops", {}).items())))
         return environment
 

@@ -185,7 +185,11 @@ def test_a_command_that_is_refused_leaves_the_record_as_it_was(
             path.unlink()
     code = single
     if kind == "weights that do not fit":
-        wider = ("PACKAGE/model.py", "nn.Conv2d(3, width, 3, padding=1", "nn.Conv2d(3, width, 5, padding=2")
+        wider = (
+            "PACKAGE/model.py",
+            "nn.Conv2d(channels, width, 3, padding=1",
+            "nn.Conv2d(channels, width, 5, padding=2",
+        )
         code = single.changed(work / "code", [wider])
     before = content(work)
     flags, status = REFUSED_LATER[kind]

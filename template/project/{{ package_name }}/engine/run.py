@@ -122,9 +122,8 @@ class Run:
             self._ema = EMA(self._models[average], self.opt.ema_decay)
         if self._start.checkpoint is not None:
             self._put_back(self._start.checkpoint)
-            if not history.finished(asdict(self.progress), self.opt):
-                done = f"{self.progress.epoch} of {self.opt.epochs} epochs done"
-                self.log.info(f"going on after step {self.progress.step}, {done}")
+            done = f"{self.progress.epoch} of {self.opt.epochs} epochs done"
+            self.log.info(f"going on after step {self.progress.step}, {done}")
         # a mask may hold infinities: what is not finite at the start need not be later
         self._finite = {name: bool(tensor.isfinite().all()) for name, tensor in self._named_tensors()}
 

@@ -446,7 +446,7 @@ MORE = [
     Sabotage(
         "the best is purged",
         best_is_kept,
-        ((RUN, "{*past[-max(2, self.opt.keep) :], progress.best_step}", "{*past[-max(2, self.opt.keep) :]}"),),
+        ((RUN, "{*past[-self.opt.keep :], progress.best_step}", "{*past[-max(2, self.opt.keep) :]}"),),
     ),
     Sabotage(
         "written in place",

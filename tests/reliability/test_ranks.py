@@ -592,7 +592,7 @@ UNLIKE: dict[str, tuple[dict[str, Any], Callable[[Path], object] | None, str]] =
         "the data to evaluate",
     ),
     "no images": ({}, lambda images: shutil.rmtree(images / "train"), "there is no folder"),
-    "none to validate on": ({}, lambda images: shutil.rmtree(images / "val"), "there is no folder"),
+    "none to validate on": ({}, lambda images: shutil.rmtree(images / "val"), "the data's held out"),
     "Python": ({}, None, "the versions"),
 }
 

@@ -42,10 +42,10 @@ def losses() -> Table:
 
 def models() -> Table:
     """The models of the catalogue, and one's own."""
-    rows = []
+    rows, catalogue = [], _catalogue()
     question = read(paths.template_root())[1][MODEL.name]
     for label, name in zip(question.choices, map(str, question.values), strict=True):
-        entry = _catalogue().get(name)
+        entry = catalogue.get(name)
         size = short_count(sum(entry["layers"].values())) if entry else ""
         rows.append({"name": name, "parameters": size, "about": label.partition(" - ")[2]})
     return rows

@@ -88,5 +88,5 @@ class AnswerType:
 
     def facts(self, form: "Form") -> dict[str, dict[str, Any]]:
         """What the template knows of each choice, from the file beside it."""
-        choices = form.questions[self.name].values
-        return {choice: form.fill({self.name: choice}, "p")[f"{self.name}_facts"] for choice in choices}
+        fact, choices = form.questions[f"{self.name}_facts"], form.questions[self.name].values
+        return {choice: form.default(fact, form.fill({self.name: choice}, "p", until=fact.name)) for choice in choices}

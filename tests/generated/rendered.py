@@ -1,6 +1,8 @@
 """Rendered projects whose code tests import into this process."""
 
 import importlib
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,9 +11,11 @@ from types import ModuleType
 from typing import Any
 
 from scaffold import paths
+from scaffold.questions.answer_types import MODEL
 from scaffold.questions.answers import complete, gather
 from scaffold.questions.form import Form
 from scaffold.render.rendering import render
+from scaffold.trials.rendered import write_own
 
 # A small net with the five layer groups of the reference design.
 NET = '''"""A net of five parts."""
@@ -41,11 +45,22 @@ def render_project(folder: Path, **flags: Any) -> Path:
     form = Form(paths.template_root())
     answers = complete(form, gather(form, flags, preset=None, answers_file=None), folder.name)
     render(answers, folder)
-    if answers["model"] == "own":
-        net = folder.joinpath(*answers["model_class"].split(":")[0].split(".")).with_suffix(".py")
-        net.parent.mkdir(parents=True, exist_ok=True)
-        net.write_text(NET)
+    write_own(folder, MODEL.own_module(answers), NET)
     return folder
+
+
+def own_tests(project: Path, *files: str) -> str:
+    """What the tests of the project itself say, all or those in some files; they must pass."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+        cwd=project,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 @contextmanager

@@ -4,10 +4,7 @@ They prove the contracts: `boxes` has targets of unequal number and a model that
 targets, a loss that is a mean over tokens, and one long file that stays on the disk.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from scaffold.questions.answers import complete, gather
 from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy, render
 from scaffold.trials import lint
+from tests.generated.rendered import own_tests
 
 SPIKES = Path(__file__).with_name("spikes")
 LINE = "    regression - a number, or several, for each image: regression\n"
@@ -58,16 +56,3 @@ def test_it_trains_and_is_killed_and_resumed_with_equal_bits(project: Path) -> N
 @pytest.mark.nightly
 def test_its_own_tests_pass_on_two_processes_too(project: Path) -> None:
     own_tests(project)
-
-
-def own_tests(project: Path, *files: str) -> None:
-    """Runs tests of the project itself."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
-        cwd=project,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout

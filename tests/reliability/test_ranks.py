@@ -244,7 +244,7 @@ def trainers(project: Project) -> list[int]:
         if (
             here
             and project.package.encode() in words
-            and not re.search(rb"torch\.distributed\.run|tests\.crash", words)
+            and not re.search(rb"torch\.distributed\.run|crash\.server", words)
         ):
             rank = next((int(word[5:]) for word in environment if word.startswith(b"RANK=")), 0)
             found.append((rank, int(folder.name)))

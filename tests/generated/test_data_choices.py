@@ -164,6 +164,8 @@ def test_test_is_a_folder_to_evaluate_and_val_is_held_out_again(tmp_path: Path) 
     assert "20 images in" in ended.stderr
     assert "val (held out of train)" in ended.stderr
     measured = run(project, "evaluate", "run/1").stdout
+    assert "drawn      run/1/confusion.png" in measured
+    assert (project / "run" / "1" / "confusion.png").stat().st_size > 0
     assert f"accuracy {float(measured.split('accuracy')[1].split()[0]):.4f}" in " ".join(ended.stderr.split())
     assert run(project, "evaluate", "run/1", "--folder", "test").returncode == 0
     other = run(project, "train", "--run", "1", "--held-out", "0.5", "--epochs", "2", *flags[:2])

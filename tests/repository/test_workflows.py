@@ -78,7 +78,9 @@ def test_what_is_published_was_tested_tried_and_approved() -> None:
 
 
 def test_an_action_has_one_version_everywhere() -> None:
-    text = "".join((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8") for name in OURS)
+    """In generated projects too: what is brought up to date here is brought up to date there."""
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "workflows").glob("*.yml"))
+    text += next((ROOT / "template" / "project").rglob("ci.yml.jinja")).read_text(encoding="utf-8")
     uses = {*re.findall(r"uses: (.*)", text)}
 
     assert len(uses) == len({action.split("@")[0] for action in uses})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -40,10 +41,11 @@ def fingerprint() -> str:
 
 
 def note(promise: str, what: str, reached: int, of: int) -> None:
-    """Keeps one figure and writes the table."""
+    """Keeps one figure, in place of an older one of the same, and writes the table."""
     figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     date = datetime.now(timezone.utc).date().isoformat()
-    figures[f"{promise}: {what}"] = {
+    name = re.sub(r" \(\d+ kills\)", "", f"{promise}: {what}")
+    figures[name] = {
         "promise": promise,
         "what": what,
         "reached": reached,

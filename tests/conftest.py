@@ -1,9 +1,13 @@
-"""What tests share: the command line in this process, an empty folder to work in, and a git that knows a name."""
+"""What tests share: the command line in this process, an empty folder to work in, and a git that knows a name.
+
+The whole suite is run by several workers, a file by one of them; a test marked `timed` has the machine to itself.
+"""
 
 import contextlib
 import io
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +29,29 @@ class Result:
 
 
 Run = Callable[..., Result]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """None for some of the tests, which then begin at once, nor for the nightly ones, many of which count seconds."""
+    whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr == "not nightly"
+    return min(4, os.cpu_count() or 1) if whole else 0
+
+
+@pytest.fixture(autouse=True)
+def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A `timed` test waits until no other worker runs one, and all wait for it."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    folder = tmp_path_factory.getbasetemp().parent  # that of all workers
+    timed = request.node.get_closest_marker("timed") is not None
+    with (folder / "gate").open("w") as gate, (folder / "machine").open("w") as machine:
+        fcntl.flock(gate, fcntl.LOCK_EX)  # who waits for the machine lets no other in
+        fcntl.flock(machine, fcntl.LOCK_EX if timed else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture(autouse=True)

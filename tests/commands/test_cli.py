@@ -32,6 +32,7 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.timed
 def test_help_is_there_at_once() -> None:
     def seconds(*words: str) -> float:
         times = []

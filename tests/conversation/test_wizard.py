@@ -382,6 +382,7 @@ def test_the_conversation_gives_what_its_command_gives(start: Start, here: Path)
     assert tree(here / "p") == tree(here / "first")
 
 
+@pytest.mark.timed
 def test_the_first_question_is_there_at_once(start: Start) -> None:
     times = []
     for _ in range(3):

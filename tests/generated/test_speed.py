@@ -104,6 +104,7 @@ def test_every_folder_of_images_is_listed_once(tmp_path: Path) -> None:
     assert listed == {str(folder): 1 for folder in folders}
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("measure", "most"),
     [

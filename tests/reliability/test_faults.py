@@ -188,6 +188,7 @@ def left_over(group: int) -> list[str]:
     return [line for line in listed.stdout.splitlines() if line.split()[1][0] != "Z"]
 
 
+@pytest.mark.timed
 def test_a_worker_that_hangs_ends_the_run_with_a_sentence_and_leaves_no_process(project: Rendered, work: Path) -> None:
     workers = project("workers")
     hang: Fault = ("bad_worker", {"package": workers.package, "what": "hang", "number": 30})
@@ -228,6 +229,7 @@ def dead_workers(project: Project, work: Path, times: int) -> int:
     return hit
 
 
+@pytest.mark.timed
 def test_a_dead_worker_is_a_sentence(project: Rendered, work: Path) -> None:
     assert dead_workers(project("workers"), work, 4) > 0
 
@@ -242,6 +244,7 @@ def test_a_worker_that_dies_while_others_start_is_a_sentence(project: Rendered, 
 
 
 @pytest.mark.nightly
+@pytest.mark.timed
 def test_dead_workers_are_sentences(project: Rendered, work: Path, figure: Callable[..., None]) -> None:
     hit = dead_workers(project("workers"), work, 50)
 

@@ -17,7 +17,7 @@ from tests.reliability.crash.projects import FLAGS, Project, steps
 from tests.reliability.test_ranks import hashes, resumed, trainers, wait_for
 
 pytest_plugins = ["tests.reliability.crash.fixtures"]
-pytestmark = pytest.mark.skipif(HOSTS_NEED is not None, reason=str(HOSTS_NEED))
+pytestmark = [pytest.mark.timed, pytest.mark.skipif(HOSTS_NEED is not None, reason=str(HOSTS_NEED))]
 
 
 @pytest.fixture

@@ -93,6 +93,7 @@ def test_a_signal_to_one_rank_or_all_stops_all_at_the_same_step(
     figure("B5 signals", f"{name}: TERM, USR1 to one rank or all, agreed on by both", tried, tried)
 
 
+@pytest.mark.timed
 def test_a_second_signal_leaves_at_once_and_tears_nothing(project: Rendered, work: Path) -> None:
     workers = project("workers")
     expected = undisturbed(workers, work)

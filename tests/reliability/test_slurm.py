@@ -18,7 +18,7 @@ from tests.reliability.crash.projects import Project, steps
 from tests.reliability.test_ranks import hashes, resumed, wait_for
 
 pytest_plugins = ["tests.reliability.crash.fixtures"]
-pytestmark = pytest.mark.skipif(SLURM_NEEDS is not None, reason=str(SLURM_NEEDS))
+pytestmark = [pytest.mark.timed, pytest.mark.skipif(SLURM_NEEDS is not None, reason=str(SLURM_NEEDS))]
 LONG = ["--epochs", "150", "--keep", "999"]  # some seconds, in which something can happen
 
 

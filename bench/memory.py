@@ -21,7 +21,7 @@ from memory.engine import Process
 images, _ = load_data(Options(), Process.start(Options()).__enter__())
 net = build_model(Options(), images.facts)
 optimizer = torch.optim.AdamW(net.parameters(), lr=0.002)
-batches = DataLoader(TensorDataset(images.images, images.labels), batch_size=64, shuffle=True, drop_last=True)
+batches = DataLoader(TensorDataset(*images.kept), batch_size=64, shuffle=True, drop_last=True)
 for epoch in range(20):
     total = 0.0
     for x, y in batches:

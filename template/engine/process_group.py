@@ -96,13 +96,14 @@ class ProcessGroup:
     def evaluating(self, net: nn.Module) -> Iterator[None]:
         """Around an evaluation: evaluation mode, no gradients, and the same buffers in every process."""
         self.same_buffers(net)
-        training = net.training
+        training = {module: module.training for module in net.modules()}  # a frozen batch norm is not in training
         net.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            net.train(training)
+            for module, mode in training.items():
+                module.training = mode
 
     def total(self, tensor: Tensor) -> Tensor:
         """The sum over all processes."""

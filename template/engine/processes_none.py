@@ -59,13 +59,14 @@ class Process:
     @contextmanager
     def evaluating(self, net: nn.Module) -> Iterator[None]:
         """Around an evaluation: evaluation mode, and no gradients."""
-        training = net.training
+        training = {module: module.training for module in net.modules()}  # a frozen batch norm is not in training
         net.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            net.train(training)
+            for module, mode in training.items():
+                module.training = mode
 
     # what several processes do together; this one is alone
 

@@ -178,3 +178,18 @@ def test_data_of_ones_own_are_trained_on(tmp_path: Path) -> None:
     write_own(project, ("my_data.items", "Items"), OWN_DATA, unit="")
 
     assert "skipped" not in own_tests(project, "tests/test_data.py", "tests/test_train.py")
+
+
+def test_images_may_be_normalised_more_than_once(tmp_path: Path) -> None:
+    import torch
+
+    project = render_project(tmp_path / "twice", data="arrays")
+    images = torch.rand(2, 1, 4, 4)
+    before = images.clone()
+
+    with importable(project) as module:
+        facts = {"channels": 1, "mean": [0.5], "std": [0.5]}
+        one, two = (module("data").normalise(images, facts) for _ in range(2))
+
+    assert torch.equal(images, before)
+    assert torch.equal(one, two)

@@ -135,6 +135,9 @@ RIGHT: dict[str, tuple[Change, ...]] = {
             "    return lr_scheduler.PolynomialLR(optimizer, opt.epochs * steps_per_epoch)\n    warmup = 0\n",
         ),
     ),
+    "a number of some steps only": (
+        (TRAIN, "run.step(grad_norm=norm)", "run.step(grad_norm=norm, ones=None if run.progress.step % 3 else 1.0)"),
+    ),
     "another loss beside": (
         (TRAIN, ADD, "                    terms['loss'] = terms['loss'] + output[1].square().mean()\n" + ADD),
     ),
@@ -153,6 +156,14 @@ REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
             (TRAIN, "            if run.is_measured", "            scheduler.step()\n            if run.is_measured"),
         ),
         "step the scheduler once after each step of the optimizer",
+    ),
+    "a schedule that is not caught up": (
+        ((TRAIN, "        run.catch_up(scheduler, len(train_batches))\n", ""),),
+        "give the scheduler to run.catch_up too, or a resumed run would begin it anew",
+    ),
+    "a model by the name of the average": (
+        ((TRAIN, "run.keep(model=net, ", "run.keep(model=net, ema=build_model(opt, train_set.facts), "),),
+        "ema is what the moving average of a model is called; give it another name in run.keep",
     ),
     "images between 0 and 1": (
         (TORCHVISION, (DATA, ITEM, ITEM.replace("image,", "image / 255,"))),
@@ -184,6 +195,8 @@ def test_what_people_try_first_takes_effect_and_is_exact(project: Rendered, work
 
     assert expected.differs(outcome(often)) == []
     assert expected.rows != outcome(work / "plain").rows
+    for row in metrics(work / "often", "train"):
+        assert row.get("train/ones", 1.0) == 1.0  # a mean over the steps that have it
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -73,6 +74,27 @@ def warnings_are_heard_anew() -> Iterator[None]:
 
 
 # LOG
+
+
+def test_an_evaluation_leaves_the_model_as_it_was(module: Module, process: Any) -> None:
+    net = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2))
+    net[0].eval()  # frozen
+
+    with process.evaluating(net):
+        assert not any(layer.training for layer in net.modules())
+
+    assert [layer.training for layer in (net, *net)] == [True, False, True]
+
+
+def test_a_data_set_in_memory_has_what_the_data_set_has(module: Module, opt: Any, process: Any) -> None:
+    kept, _ = module("data").load_data(opt, process)
+
+    assert type(kept).__name__ == "InMemory"
+    assert kept.labels.tolist() == kept.dataset.labels.tolist()
+    assert kept.training
+    assert len(pickle.loads(pickle.dumps(kept))) == len(kept)
+    with pytest.raises(AttributeError, match="nonsense"):
+        kept.nonsense  # noqa: B018
 
 
 def lines(path: Path) -> list[str]:

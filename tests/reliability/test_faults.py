@@ -222,7 +222,7 @@ def dead_workers(project: Project, work: Path, times: int) -> int:
         if ended.code:
             hit += 1
             assert ended.code == 2, ended.said
-            assert "a loader worker died, often for want of memory" in ended.said
+            assert "a loader worker died, often because memory" in ended.said
             assert "Traceback" not in ended.said, ended.said
             assert project.run(here, *EPOCHS).code == 0
         assert expected.differs(outcome(here)) == []
@@ -239,7 +239,7 @@ def test_a_worker_that_dies_while_others_start_is_a_sentence(project: Rendered, 
     ended = project("workers").run(work, *EPOCHS, faults=[(fault, {})])
 
     assert ended.code == 2, ended.said
-    assert "a loader worker died, often for want of memory" in ended.said
+    assert "a loader worker died, often because memory" in ended.said
     assert "Traceback" not in ended.said, ended.said
 
 

@@ -309,7 +309,7 @@ QUICK = [
         (
             (
                 RUN,
-                'load_model_state(self._models[self._averaged], tensors.get("ema", tensors[self._averaged]))\n                self._ema.swap()',
+                'load_model_state(self._models[self._averaged], tensors.get(name, tensors[self._averaged]))\n                self._ema.swap()',
                 "pass",
             ),
         ),

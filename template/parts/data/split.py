@@ -1,4 +1,4 @@
-"""Which items are held out to validate on, where nobody has said it."""
+"""Splits the training items into train and val, for data that come without a val."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NOTES = {"train": " (without those held out)", "val": " (held out of train)"}
 
 
 def held_out(classes: Sequence[str | int], folder: Path, opt: Options) -> list[int]:
-    """The numbers of the items that are those of `folder`, train or val, where only train has items, of these classes.
+    """The numbers of the items of `folder`, train or val, in a stratified split; `classes` has the class of each item.
 
-    Of each class, a share of `--held-out` is held out to validate on, chosen by the seed, but never all of it.
+    Of each class a share of `--held-out`, chosen by the seed and never all of it, is held out to validate on.
     """
     count = Counter(classes)
     left = {name: min(count[name] - 1, round(count[name] * opt.held_out)) for name in count}
@@ -29,5 +29,5 @@ def held_out(classes: Sequence[str | int], folder: Path, opt: Options) -> list[i
         if (left[name] >= 0) == (folder.name == "val"):
             numbers.append(number)
     if not numbers:
-        raise RunError(f"there is no {folder}, and --held-out {opt.held_out} of {len(classes)} items is none")
+        raise RunError(f"there is no {folder}, and --held-out {opt.held_out} takes none of {len(classes)} items")
     return sorted(numbers)

@@ -21,7 +21,7 @@ class Metrics:
     def __init__(self, process: Process, facts: dict[str, Any]) -> None:
         self.process, self.classes = process, facts["classes"]
         self.loss = torch.zeros((), dtype=torch.float64, device=process.device)
-        # confusion[true, told] is a number of images
+        # confusion[true, predicted] is a number of images
         self.confusion = torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64, device=process.device)
 
     def update(self, output: Any, labels: Tensor, numbers: Tensor) -> None:
@@ -39,12 +39,12 @@ class Metrics:
         return {"accuracy": int(self.confusion.trace()) / count, "loss": loss / count}
 
     def report(self) -> str:
-        """A line for each class: how many of the images told to be of it are, how many of its images are told to be."""
+        """A line for each class: its number of images, precision, recall and F1."""
         lines = [f"{'class':<20}{'images':>8}{'precision':>11}{'recall':>8}{'F1':>8}"]
         for number, name in enumerate(self.classes):
-            right = float(self.confusion[number, number])
-            images, told = float(self.confusion[number].sum()), float(self.confusion[:, number].sum())
-            shares = right / max(told, 1), right / max(images, 1), 2 * right / max(images + told, 1)
+            correct = float(self.confusion[number, number])
+            images, predicted = float(self.confusion[number].sum()), float(self.confusion[:, number].sum())
+            shares = correct / max(predicted, 1), correct / max(images, 1), 2 * correct / max(images + predicted, 1)
             lines.append(f"{name:<20}{images:>8.0f}{shares[0]:>11.4f}{shares[1]:>8.4f}{shares[2]:>8.4f}")
         return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""How near the numbers are: R2, mean absolute error, root of the mean squared error, in the units of the targets."""
+"""Metrics of regression: R2, mean absolute error and root mean squared error, in the units of the targets."""
 
 from __future__ import annotations
 

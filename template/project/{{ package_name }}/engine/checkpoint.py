@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written beside, made safe, renamed; checked by their hashes before use.
+"""Atomic checkpoints: written to a folder beside, synced to the disk, renamed; verified by their hashes before use.
 
 A checkpoint is a folder `<step>` with `model.pt` and `optimizer.pt` (tensors), `state.json` (where the run was) and
 `MANIFEST.json` (size and SHA-256 of each file, and what made it). There is no pointer to the newest one that could go

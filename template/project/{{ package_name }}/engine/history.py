@@ -42,7 +42,7 @@ class Start:
     recorded: bool = False  # whether options.json has the settings of now
 
 
-# which run
+# choosing the run
 
 
 def choose(opt: RunOptions) -> int | None:
@@ -123,7 +123,7 @@ def is_run(folder: Path) -> bool:
     return False
 
 
-# then and now
+# comparing with what was recorded
 
 
 def changes(record: Record, opt: RunOptions) -> dict[str, tuple[Any, Any, str]]:
@@ -139,7 +139,7 @@ def changes(record: Record, opt: RunOptions) -> dict[str, tuple[Any, Any, str]]:
 
 
 def finished(state: dict[str, Any], opt: RunOptions) -> bool:
-    """Whether a run that stands there has come to an end that these settings do not move."""
+    """Whether a run in this state is finished, also with these settings."""
     end, epoch = state.get("finished"), state.get("epoch", 0)
     if not end:
         return bool(epoch >= opt.epochs)
@@ -148,14 +148,14 @@ def finished(state: dict[str, Any], opt: RunOptions) -> bool:
 
 
 def compare(num: int, opt: RunOptions, facts: dict[str, Any], made_by: dict[str, Any]) -> Start:
-    """Where a run goes on, and what to tell of all that changed; what its steps would not fit is refused."""
+    """Where a run goes on, and what to warn of; refuses changes that the steps already taken would not fit."""
     folder = Path(opt.run_dir, str(num))
     if not is_run(folder):
         return Start(num)
     record = read_record(folder)
     found, notes = checkpoint.newest(folder / "checkpoints")
     gone = {name: old for name, old in record.options.items() if name not in {**vars(opt), **facts}}
-    notes += [f"--{name.replace('_', '-')} was {old} and is no setting any more" for name, old in gone.items()]
+    notes += [f"--{name.replace('_', '-')} was {old} and is no longer a setting" for name, old in gone.items()]
     changed = changes(record, opt)
     for name, value in facts.items():
         if record.facts.get(name, value) != value:
@@ -176,7 +176,7 @@ def compare(num: int, opt: RunOptions, facts: dict[str, Any], made_by: dict[str,
     return Start(num, found, notes, recorded=not changed)
 
 
-# what is on the disk
+# files
 
 
 def write_record(folder: Path, opt: RunOptions, facts: dict[str, Any], made_by: dict[str, Any]) -> None:
@@ -221,6 +221,11 @@ def known_settings(kind: type[RunOptions], record: Record) -> dict[str, Any]:
     return known
 
 
+def average_of(name: str) -> str:
+    """The name under which a checkpoint has the moving average of a model."""
+    return "ema" if name == "model" else f"{name}_ema"
+
+
 def load_run(
     folder: Path,
     kind: type[Opt],
@@ -241,5 +246,5 @@ def load_run(
     setup_seed(opt.seed, opt.deterministic)  # computes as the training did
     net = build_model(opt, facts)
     with checkpoint.loaded(found) as tensors:
-        net.load_state_dict(tensors.get("ema", tensors[name]))
+        net.load_state_dict(tensors.get(average_of(name), tensors[name]))
     return opt, facts, net, found.state["step"]

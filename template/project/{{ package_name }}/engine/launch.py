@@ -32,14 +32,14 @@ class ExitStatus:
 def exit_status() -> Iterator[ExitStatus]:
     """Around a program: an error becomes a sentence and an exit status, and no loader worker is left behind."""
     status = ExitStatus()
-    # torch tells of a dead worker wherever Python happens to be, also where nothing can be raised; it is noticed later
+    # torch raises for a dead worker wherever Python happens to be, even in a finalizer; the loop notices it anyway
     ordinary = sys.unraisablehook
     sys.unraisablehook = lambda found: None if "DataLoader" in str(found.exc_value) else ordinary(found)
     try:
         try:
             yield status
         finally:
-            # Python would end them by a signal that they ignore, and wait for ever; to torch their end is an accident
+            # Python would wait for them forever, since they ignore its SIGTERM; torch would take their end for a crash
             if hasattr(signal, "SIGCHLD"):
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for worker in multiprocessing.active_children():

@@ -55,8 +55,8 @@ class Items(Dataset[list[Part]]):
 
     A data set has `__getitem__(number) -> (input, target)`, called for every item of every epoch, or, where that is
     cheaper, `batch(numbers) -> (inputs, targets)`, whose first number stands for all; `collate` takes the place of
-    torch's. What is no pair is an input without a target. Seeding takes longer than reading many an item: it begins
-    with the first batch that draws something. A data set that says `random = False` is not even watched.
+    torch's. What is no pair is an input without a target. Seeding can take longer than reading an item, so it begins
+    with the first batch that draws random numbers. A data set that says `random = False` is not even watched.
     """
 
     def __init__(self, dataset: Any, opt: RunOptions, parts: int) -> None:
@@ -84,7 +84,7 @@ class Items(Dataset[list[Part]]):
 
     def _read(self, epoch: int, numbers: Tensor) -> list[Part]:
         parts = []
-        for part in numbers.chunk(self.parts):
+        for part in numbers.chunk(self.parts) if self.parts > 1 else [numbers]:
             if self.batch is None:
                 batch = self.collate([self._item(epoch, number) for number in part.tolist()])
             else:
@@ -110,18 +110,20 @@ class Items(Dataset[list[Part]]):
 class InMemory(Dataset[Any]):
     """The items of a data set, read once and kept; whole batches of them cost next to nothing."""
 
-    facts: dict[str, Any]
-    describe: Callable[[], str]
     random = False
 
     def __init__(self, dataset: Any) -> None:
-        self.size = len(dataset)
+        self.dataset = dataset
         self.kept, self.nesting = tree_flatten(default_collate([dataset[number] for number in range(len(dataset))]))
-        for name in {"facts", "order", "fingerprint", "describe"} & {*dir(dataset)}:
-            setattr(self, name, getattr(dataset, name))
 
     def __len__(self) -> int:
-        return self.size
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        """All else, such as `facts`, is what the data set has."""
+        if name == "dataset":  # it is being unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
 
     def batch(self, numbers: Tensor) -> Any:
         """These items, put together."""
@@ -258,9 +260,9 @@ def load(loader: Loader) -> Iterator[list[Part]]:
 
 
 def worker_died(problem: Exception) -> RunError:
-    """What to say of it."""
+    """The error for a loader worker that is gone."""
     reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
     return RunError(
-        "a loader worker died, often for want of memory (also of /dev/shm): take a smaller --num-workers; "
+        "a loader worker died, often because memory (or /dev/shm) ran out: take a smaller --num-workers; "
         f"the same command continues the run ({reason})"
     )

@@ -43,8 +43,8 @@ class RunOptions:
     eval_every: int = setting(1, above=0)  # epochs between evaluations
     patience: int = setting(0, least=0)  # early stopping after so many evaluations without a better one; 0 for none
     ema_decay: float = setting(0.0, least=0, below=1)  # evaluate a moving average of the weights; 0 for none
-    seed: int = setting(2022, "refused")  # of all randomness
-    seeds: int = setting(1, "free", alike=True, above=0)  # so many trainings, each with the next seed
+    seed: int = setting(2022, "refused")  # seed of all random numbers
+    seeds: int = setting(1, "free", alike=True, above=0)  # number of runs, with consecutive seeds
     precision: Literal["fp32", "bf16"] = setting("fp32")  # number format of the forward pass
     deterministic: bool = setting(True, "refused")  # choose algorithms that repeat bit for bit (slower on a GPU)
     compile: bool = setting(False)  # compile the model (torch.compile)

@@ -1,4 +1,4 @@
-"""What decides over the bits of a result, beside the settings: versions, threads, processes, device, the source."""
+"""What a result depends on, bit for bit, beside the settings: versions, threads, processes, device, the source."""
 
 from __future__ import annotations
 

@@ -59,6 +59,7 @@ class Progress:
     best_step: int = 0
     worse: int = 0  # evaluations since the best one
     window: dict[str, list[float]] = field(default_factory=dict)  # each process's sums since the last row of numbers
+    counts: dict[str, int] = field(default_factory=dict)  # the steps that each of them is of
     window_steps: int = 0
     rows: int = 0  # size of metrics.jsonl
     ema_step: int = 0  # the step after which the average began
@@ -98,7 +99,7 @@ class Run:
         self.signals = Signals()
         self._bar: Any = None
 
-    # before the loop
+    # called before the loop
 
     def keep(self, average: str = "model", /, **parts: nn.Module | Optimizer) -> None:
         """Names the models and optimizers that checkpoints hold, and loads them if the run goes on.
@@ -109,11 +110,16 @@ class Run:
         self._optimizers = {name: part for name, part in parts.items() if isinstance(part, Optimizer)}
         for name in parts.keys() - self._models.keys() - self._optimizers.keys():
             raise RunError(f"{name} is neither a model nor an optimizer; a run keeps only these")
+        for name in parts.keys() & {history.average_of(model) for model in self._models}:
+            raise RunError(f"{name} is what the moving average of a model is called; give it another name in run.keep")
         for name, optimizer in self._optimizers.items():
             held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
             owners = [net for net in self._models.values() if held <= {*net.parameters()}]
             if not owners:
-                raise RunError(f"the parameters of {name} are not those of one model that is kept; keep that model too")
+                raise RunError(
+                    f"the parameters of {name} are not all in one model that is kept: keep that model too, and where "
+                    "they are of several, put these into one nn.ModuleDict"
+                )
             self._owner[name] = owners[0]
         for note in self._start.notes:
             self.log.warning(note)
@@ -138,7 +144,7 @@ class Run:
             for _ in range(done - self.progress.cut):
                 scheduler.step()
 
-    # the loop
+    # called in the loop
 
     def epochs(self, count: int) -> Iterator[int]:
         """The epochs that are left, until `count`, `--patience` or a `break` ends them; each is saved at its end."""
@@ -157,6 +163,10 @@ class Run:
             epoch, self._began = progress.epoch, time.perf_counter()
             ahead = self._scheduler_steps_ahead()
             yield epoch
+            for optimizer in self._optimizers.values():  # torch marks those that have a scheduler
+                known = [getattr(scheduler, "optimizer", optimizer) for scheduler in self._schedulers]
+                if hasattr(optimizer.step, "_wrapped_by_lr_sched") and optimizer not in known:
+                    raise RunError("give the scheduler to run.catch_up too, or a resumed run would begin it anew")
             if ahead != self._scheduler_steps_ahead():
                 raise RunError("step the scheduler once after each step of the optimizer; a resumed run counts on it")
             if progress.epoch == epoch:
@@ -205,7 +215,8 @@ class Run:
                     parameter.grad.mul_(scale)
             self._terms = {name: scale * value for name, value in self._terms.items()}
             self._count = None
-        self._terms = {**earlier, **{name: earlier.get(name, 0) + value for name, value in self._terms.items()}}
+        for name, value in earlier.items():
+            self._terms[name] = self._terms[name] + value if name in self._terms else value
 
     def add(self, terms: dict[str, Tensor], part: Part) -> Tensor:
         """Takes in the losses of a part; returns its share of the loss, to go backward from.
@@ -224,14 +235,16 @@ class Run:
             self._terms[name] = self._terms[name] + now if name in self._terms else now
         return terms["loss"]
 
-    def step(self, **more: Tensor | None) -> None:
+    def step(self, **more: Tensor | float | None) -> None:
         """Counts a step: logs losses, `more` and rates every `--log-every` steps, and leaves when asked to."""
         progress = self.progress
         for name, value in more.items():
             if value is not None:  # with FSDP the norm of the gradients is a DTensor
-                self._terms[name] = value.full_tensor() if hasattr(value, "full_tensor") else value
+                whole = value.full_tensor() if hasattr(value, "full_tensor") else value
+                self._terms[name] = torch.as_tensor(whole, device=self.process.device)
         for name, value in self._terms.items():
             self._sums[name] = self._sums.get(name, 0) + value
+            progress.counts[name] = progress.counts.get(name, 0) + 1
         self._terms.clear()
         progress.window_steps += 1
         progress.step += 1
@@ -240,10 +253,13 @@ class Run:
             self._ema.update(progress.step - progress.ema_step)
         if progress.step % self.opt.log_every == 0:
             self._check_finite()
-            count = progress.window_steps * self.process.world
-            means = self.process.total(torch.stack(list(self._sums.values()))) / count
-            values = {f"train/{name}": value for name, value in zip(self._sums, means.tolist(), strict=True)}
+            sums = self.process.total(torch.stack(list(self._sums.values()))).tolist()
+            values = {
+                f"train/{name}": value / (progress.counts[name] * self.process.world)
+                for name, value in zip(self._sums, sums, strict=True)
+            }
             self._sums.clear()
+            progress.counts.clear()
             progress.window_steps = 0
             self._bar.set_postfix(loss=f"{values['train/loss']:.4f}")
             self._log("train", {**values, **self._rates()})
@@ -264,7 +280,10 @@ class Run:
         self._random = {}
 
     def measured(self, values: dict[str, float], best: str | None, more_is_better: bool) -> None:
-        """Ends an epoch: logs values as val/<name>, and saves; the one called `best` chooses the best checkpoint."""
+        """Ends the epoch: logs values as val/<name>, and saves; the one called `best` chooses the best checkpoint.
+
+        What is measured in the middle of an epoch is for `run.log.info`, and no more: the rest would not be trained.
+        """
         progress = self.progress
         self._log("val", {f"val/{name}": value for name, value in values.items()})
         last = progress.last = values[best] if best else float(progress.step)
@@ -299,7 +318,7 @@ class Run:
             raise RunError(f"the run is done, but not all of it could be written: {', '.join(lost)}", 5)
         return progress.last
 
-    # inside
+    # internal
 
     def check_kept(self, optimizer: Optimizer, *_: Any) -> None:
         """Refuses an optimizer that goes on from step to step and would be lost when the run is resumed."""
@@ -389,7 +408,7 @@ class Run:
             with self._ema.swapped():
                 # copies: on a CPU these are the model's own tensors, from which the average is about to leave
                 average = model_state(self._models[self._averaged])
-                tensors["ema"] = {name: value.clone() for name, value in average.items()}
+                tensors[history.average_of(self._averaged)] = {name: value.clone() for name, value in average.items()}
         problem = ""
         if self.process.rank == 0:
             folder = self.folder / "checkpoints"
@@ -417,9 +436,10 @@ class Run:
         random: dict[str, Tensor] = {}
         with checkpoint.loaded(found) as tensors:
             if self._ema is not None:
-                load_model_state(self._models[self._averaged], tensors.get("ema", tensors[self._averaged]))
+                name = history.average_of(self._averaged)
+                load_model_state(self._models[self._averaged], tensors.get(name, tensors[self._averaged]))
                 self._ema.swap()
-                if "ema" not in tensors:
+                if name not in tensors:
                     state["ema_step"] = state["step"]
             for name, net in self._models.items():
                 load_model_state(net, tensors[name])
@@ -427,6 +447,8 @@ class Run:
                 load_optimizer_state(self._owner[name], optimizer, tensors[name]["state"])
                 random = tensors[name]["random"]
             self.progress = Progress(**{**state, "stopped": 0, "rules": RULES})
+            if "counts" not in state:  # before 0.4.0
+                self.progress.counts = dict.fromkeys(self.progress.window, self.progress.window_steps)
         if state.get("rules", 1) != RULES:
             self.log.warning(
                 "an older version of the template began this run; from here on learning rates and averages are counted "

@@ -1,4 +1,4 @@
-"""The squared error, which grows no faster than the absolute one where it is large."""
+"""Huber loss (1964): quadratic for small errors, linear for large ones."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_a_project_of_the_wheel_is_updated_from_the_bundle(checkout: Path, insta
     bob = Machine(newer.home, newer.python, newer.gitconfig)
     git(bob.home, "clone", "--quiet", str(ada.home / "server.git"), "p")
     git(bob.home, "clone", "--quiet", str(ada.home / "server.git"), "q")
-    said = bob.scaffold("update", folder=bob.home / "p")
+    said = bob.scaffold("update", "--yes", folder=bob.home / "p")
     assert "- Note 2" in said
     bob.copier_update(bob.home / "q")
 
@@ -220,7 +220,7 @@ def test_a_project_of_a_vcs_install_is_updated_from_there(
     bob = install("bob")
     git(bob.home, "clone", "--quiet", str(ada.home / "server.git"), "p")
     bob.copier_update(bob.home / "p")
-    ada.scaffold("update", folder=ada.home / "p")
+    ada.scaffold("update", "--yes", folder=ada.home / "p")
 
     newest = "v2.0.0" if revision else "v3.0.0"
     assert recorded(bob.home / "p") == (address, newest)
@@ -236,7 +236,7 @@ def test_a_vcs_origin_out_of_reach_is_replaced_by_the_bundle(checkout: Path, ins
     shutil.move(old.home / "p", new.home / "p")
     server.rename(tmp_path / "gone")
 
-    said = new.scaffold("update", folder=new.home / "p")
+    said = new.scaffold("update", "--yes", folder=new.home / "p")
 
     assert f"file://{server} cannot be reached" in said
     assert recorded(new.home / "p") == (f"file://{server}", "v2.0.0")

@@ -9,7 +9,7 @@ import click
 
 from scaffold import __version__
 from scaffold.conversation.output import has_somebody, settings, show
-from scaffold.errors import BadAnswer
+from scaffold.errors import BadAnswer, printable
 
 Command = TypeVar("Command", bound="Callable[..., Any] | click.Command")
 
@@ -90,7 +90,9 @@ def program(context: click.Context) -> None:
         os.getcwd()
     except FileNotFoundError:
         raise BadAnswer("the folder you are in is gone", help='one that is there   cd "$HOME"') from None
-    place_bundle()
+    said = place_bundle()
+    if said:
+        show(f"note: {printable(said)}")
     if context.invoked_subcommand is None:
         if not has_somebody():
             click.echo(context.get_help())

@@ -114,7 +114,7 @@ def test_what_went_wrong_is_told_as_json_where_the_result_is(scaffold: Run, word
     error = json.loads(told.out)["error"]
     assert result.err.startswith(f"error: {error['message']}\n")
     assert (error["exit_code"], told.code, result.out) == (2, 2, "")
-    assert all(line in result.err for line in error["help"])
+    assert all(line in told.err for line in error["help"])
 
 
 def test_an_unknown_flag_is_a_sentence_and_exit_2(scaffold: Run) -> None:

@@ -35,7 +35,7 @@ class Terminal:
             dimensions=(40, columns),
             env={**inherited, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
             encoding="utf-8",
-            timeout=20,
+            timeout=120,
         )
         self.shown = ""
 

@@ -45,6 +45,7 @@ class Told:
 
 def bring(told: Told, work: "Work", merged: "Merged", *, yes: bool, only_show: bool) -> bool:
     """Show what would change, or say it, have a yes from who there is to ask, and do it; whether it is done."""
+    from scaffold.system.git import asks
     from scaffold.updates.summary import as_data, diff
 
     told.result |= {**as_data(merged), "notes": [*told.notes, *merged.notes]}
@@ -61,6 +62,12 @@ def bring(told: Told, work: "Work", merged: "Merged", *, yes: bool, only_show: b
         error.result = told.result
         raise
     told.result["applied"] = True
+    if asks(work.top, "config", "--type=bool", "commit.gpgSign") == "true":
+        note = (
+            "the commit is not signed, as commit.gpgSign wants it; to sign it   git commit --amend --no-edit --gpg-sign"
+        )
+        told.result["notes"] += [note]
+        show(f"note: {note}")
     return True
 
 

@@ -26,7 +26,7 @@ def left_behind(project: Path) -> list[Finding]:
     marked = _names(project, *words, "--name-only", "--all-match", *marks, "--", ".")
     marked = [name for name in marked if name not in unmerged]
     if marked:
-        message = f"{_some(marked)} {_have(marked)} conflicts of an update in the text, as if they were solved"
+        message = f"{', '.join(marked)} {_have(marked)} conflicts of an update in the text, as if they were solved"
         findings.append(Finding("project", "problem", message, f"look for   <<<<<<< {OURS}"))
     kept = ("--cached", "--others", "--exclude-standard", "--deduplicate")
     beside = _names(project, "ls-files", "-z", *kept, "--", "*.kept", "*.kept/*", "*.kept_", "*.kept_/*")

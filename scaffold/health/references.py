@@ -15,18 +15,24 @@ class References:
     """The Python files of a project by name, and what each of them is made of."""
 
     def __init__(self, sources: Mapping[str, bytes], files: set[str]) -> None:
+        self.sources: dict[str, bytes] = {}
         self.trees: dict[str, ast.Module] = {}
+        self.names: dict[str, set[str]] = {}
         self.broken: dict[str, SyntaxError | ValueError] = {}
+        self.files = files
+        self.folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+        for name, source in sources.items():
+            try:
+                self.put(name, source)
+            except (SyntaxError, ValueError) as error:
+                self.broken[name] = error
+
+    def put(self, name: str, source: bytes) -> None:
+        """Read a file."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the user writes
-            for name, source in sources.items():
-                try:
-                    self.trees[name] = ast.parse(source)
-                except (SyntaxError, ValueError) as error:
-                    self.broken[name] = error
-        self.names = {name: _names_of(tree) for name, tree in self.trees.items()}
-        self.sources, self.files = sources, files
-        self.folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+            self.trees[name] = ast.parse(source)
+        self.sources[name], self.names[name] = source, _names_of(self.trees[name])
 
     def problems(self, name: str) -> Iterator[tuple[int, str]]:
         """What a file names that is not there, by line."""

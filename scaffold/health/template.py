@@ -32,7 +32,7 @@ def of_template(project: Path) -> tuple[list[Finding], Answers | None]:
             render(said.answers, fresh, work.template, said.origin)
             names = list_files(fresh)
             gone = [name for name in names if not os.path.lexists(project / name)]
-            findings += _of_gone(project, gone)
+            findings += of_gone(project, gone)
             edited = [name for name in names if name not in gone and not _same(fresh / name, project / name)]
             message = f"{len(edited)} of {len(names)} files edited: {', '.join(edited)}"
             findings.append(Finding("project", "ok", message if edited else "no generated file was edited"))
@@ -43,7 +43,7 @@ def of_template(project: Path) -> tuple[list[Finding], Answers | None]:
         return [Finding("project", "ok", "the answers file can be read"), _problem("project", error)], said.answers
 
 
-def _of_gone(project: Path, gone: list[str]) -> list[Finding]:
+def of_gone(project: Path, gone: list[str]) -> list[Finding]:
     """What to say of files that are generated and not there: whether they were deleted for good, or by a mishap."""
     known = set((asks(project, "ls-files", "-z") or "").split("\0"))
     lost = [name for name in gone if name in known]

@@ -35,6 +35,7 @@ def merge(work: Work, template: Path, answers: Answers, version: str, subject: s
     base = scratch.rendered("before", work.recorded.answers, work.template, work.recorded.version)
     theirs = scratch.rendered("after", answers, template, version)
     before = dict(ours)
+    scratch.take_line_ends(merged.ours, ours, base, theirs)
     kept = make_way(work, merged, ours, base, theirs)
     trees = {
         name: scratch.write(name, entries) for name, entries in (("base", base), ("ours", ours), ("theirs", theirs))

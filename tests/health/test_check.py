@@ -12,7 +12,7 @@ from scaffold.health.finding import Finding
 from scaffold.health.left_behind import left_behind
 from scaffold.health.project_code import of_code
 from scaffold.health.references import References
-from scaffold.health.template import of_template
+from scaffold.health.template import of_gone
 from tests.conftest import Run
 from tests.updates.updating import SEED, History, append, commit, git, history, remove, replace
 
@@ -51,20 +51,17 @@ def test_a_project_as_it_was_made_has_no_problem(scaffold: Run, project: Path) -
 
 
 @pytest.mark.parametrize("marks", MARKS)
-@pytest.mark.parametrize("committed", [True, False])
-def test_conflicts_in_the_text_are_found_in_every_file_of_the_template(
-    project: Path, marks: str, committed: bool
-) -> None:
+def test_conflicts_in_the_text_are_found_in_every_file_of_the_template(project: Path, marks: str) -> None:
     ours, theirs = MARKS[marks]
-    names = git(project, "ls-files").splitlines()
+    names = [name for name in git(project, "ls-files").splitlines() if not name.endswith(".npz")]
     for name in names:
         append(name, f"\n<<<<<<< {ours}\nmine\n=======\ntheirs\n>>>>>>> {theirs}\n")(project)
-        if committed:
-            commit(project)
-        found = " ".join(problems(left_behind(project)))
-        assert f"{name} has conflicts of an update in the text" in found, name
-        assert not name.endswith(".py") or any(f"{name}:" in message for message in problems(of_code(project)))
-        git(project, "reset", "--quiet", "--hard", "HEAD~1" if committed else "HEAD")
+    for _ in ("as it is", "committed"):
+        found = problems(left_behind(project))[0].partition(" have conflicts")[0].split(", ")
+        assert sorted(found) == sorted(names)
+        commit(project)
+    broken = {message.partition(":")[0] for message in problems(of_code(project))}
+    assert broken == {name for name in names if name.endswith(".py")}
     assert len(names) > 40
 
 
@@ -79,49 +76,55 @@ def test_a_conflict_that_is_not_solved_is_found(scaffold: Run, history: History,
     assert any("p/engine/seed.py has conflicts of an update in the text" in problem for problem in looked(scaffold))
 
 
-@pytest.mark.parametrize("committed", [True, False])
-def test_a_module_that_is_gone_is_found_whichever_it_is(project: Path, committed: bool) -> None:
+def test_a_module_that_is_gone_is_found_whichever_it_is(project: Path) -> None:
     """Where it was deleted for good and nothing needs it, it is told, and no problem."""
     modules = [name for name in git(project, "ls-files", "p").splitlines() if name.endswith(".py")]
     needless = []
     for name in modules:
+        kept = (project / name).read_bytes()
         remove(name)(project)
-        if committed:
-            commit(project)
-        findings = [*of_template(project)[0], *of_code(project)]
-        if committed:
-            told = [finding.message for finding in findings if finding.state == "note"]
-            assert any(f"you deleted {name};" in message for message in told), name
-        if not problems(findings):
-            needless.append(name)
-        if not committed:
-            help = next(finding.help for finding in findings if finding.state == "problem" and name in finding.message)
-            subprocess.run(help.split("to have it back   ")[1], shell=True, check=True, cwd=project)
-            assert (project / name).is_file()
-        git(project, "reset", "--quiet", "--hard", "HEAD~1" if committed else "HEAD")
+        needless += [name] if not problems(of_code(project)) else []
+        (lost,) = of_gone(project, [name])
+        assert (lost.state, lost.message) == ("problem", f"{name} is not there, and git still has it")
+        git(project, "rm", "--quiet", "--cached", "--", name)
+        (deleted,) = of_gone(project, [name])
+        assert (deleted.state, deleted.message.partition(";")[0]) == ("note", f"you deleted {name}")
+        git(project, "reset", "--quiet")
+        subprocess.run(lost.help.split("to have it back   ")[1], shell=True, check=True, cwd=project)
+        assert (project / name).read_bytes() == kept
     assert len(modules) > 25
-    # those that a person starts, and the papers of packages
+    # those that a person starts, and those that are papers of a package
     ends = ("__init__.py", "__main__.py", "evaluate.py", "predict.py", "train.py")
     assert [name for name in needless if not name.endswith(ends)] == []
-    assert committed or not needless
+
+
+def test_a_module_that_is_gone_is_told_by_the_command(scaffold: Run, project: Path) -> None:
+    remove("p/metrics.py")(project)
+
+    assert looked(scaffold)[0].startswith(
+        "p/metrics.py is not there, and git still has it (to have it back   git restore"
+    )
+    commit(project)
+    assert "p/metrics.py, which is not there" in looked(scaffold)[0]
 
 
 def test_an_import_that_is_missing_is_found_whichever_it_is(project: Path) -> None:
     sources = {name: (project / name).read_bytes() for name in git(project, "ls-files").splitlines()}
-    code = {name: text for name, text in sources.items() if name.endswith(".py")}
+    code = References({name: text for name, text in sources.items() if name.endswith(".py")}, set(sources))
     tried = 0
-    for name, text in code.items():
-        for node in ast.parse(text).body:
-            if not isinstance(node, ast.Import | ast.ImportFrom) or name.endswith("__init__.py"):
+    for name, tree in [(name, tree) for name, tree in code.trees.items() if not name.endswith("__init__.py")]:
+        assert list(code.problems(name)) == []
+        for node in tree.body:
+            if not isinstance(node, ast.Import | ast.ImportFrom) or "__future__" in ast.unparse(node):
                 continue
-            if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-                continue
-            lines = text.splitlines(keepends=True)
+            lines = sources[name].splitlines(keepends=True)
             without = b"".join([*lines[: node.lineno - 1], *lines[node.end_lineno :]])
-            found = list(References({**code, name: without}, set(sources)).problems(name))
+            code.put(name, without)
+            found = list(code.problems(name))
             names = {(alias.asname or alias.name).split(".")[0] for alias in node.names}
             assert {what.partition(",")[0] for _, what in found} >= names, (name, node.lineno, found)
             tried += 1
+        code.put(name, sources[name])
     assert tried > 150
 
 
@@ -149,7 +152,7 @@ def test_what_is_needed_and_not_there_is_found_in_code_of_ones_own(project: Path
         "def f():\n    global x\n    x = 1\n\n\ndef g():\n    return x\n",
         "try:\n    import fast as np\nexcept ImportError as error:\n    np = error\nprint(np, __file__, __name__)\n",
         "import p.engine.seed\nfrom p import engine\nfrom .engine import seed, run\nprint([i for i in seed.x], p)\n",
-        "class A:\n    one = 1\n    two = [one for _ in '12']\n\n    def f(self):\n        return super().f, __class__, A\n",
+        "class A:\n    one = 1\n    two = [1 for _ in '12']\n\n    def f(self):\n        return super().f, __class__, A\n",
         "match 1:\n    case [a, *b] | {'x': a, **b}:\n        print(a, b)\n    case c:\n        print(c)\n",
         "for i, (j, k) in []:\n    pass\nwith open('') as f, open('') as (g, h):\n    print(i, j, k, f, g, h, (n := 1), n)\n",
         "def f[T](x: T) -> T:\n    return x\n\n\ntype A = list[int]\nprint(A)\n",

@@ -84,6 +84,7 @@ def new(
 def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], str]:
     """Have the conversation, where there is somebody to have it with."""
     from scaffold.questions import answers as sources
+    from scaffold.system.shell import join
 
     if not has_somebody():
         missing = [form.questions[name].flag for name in sources.missing(form, given, target)]
@@ -92,8 +93,8 @@ def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], s
             f"no terminal to ask questions in, and these have no answer: {', '.join(missing)}"
             if missing
             else "no terminal to ask for a last yes in",
-            help=f"take the defaults       scaffold new {where} --yes\n"
-            f"or answer by flags      scaffold new {where} --model resnet18 … --yes   (scaffold list options)",
+            help=f"take the defaults       scaffold new {join([where])} --yes\n"
+            f"or answer by flags      scaffold new {join([where])} --model resnet18 … --yes   (scaffold list options)",
         )
     from scaffold.conversation.terminal import look
     from scaffold.conversation.wizard import converse

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from scaffold.errors import ScaffoldError
 from scaffold.health.finding import Finding
+from scaffold.questions.answer_types import PACKAGE
 from scaffold.questions.form import Answers
 from scaffold.render.rendering import list_files, render
 from scaffold.system.git import asks
 from scaffold.system.shell import join
 from scaffold.updates import answers_file
+from scaffold.updates.moves import package_at
 from scaffold.updates.work import opened
 
 
@@ -31,6 +33,13 @@ def of_template(project: Path) -> tuple[list[Finding], Answers | None]:
             fresh = work.space / "fresh"
             render(said.answers, fresh, work.template, said.origin)
             names = list_files(fresh)
+            package = PACKAGE.of(said.answers)
+            place = package_at(package, names, list_files(project)) if not (project / package).exists() else ""
+            if place:
+                findings.append(Finding("project", "ok", f"the package {package} is at {place}"))
+                (fresh / place).parent.mkdir(parents=True, exist_ok=True)
+                (fresh / package).rename(fresh / place)
+                names = list_files(fresh)
             gone = [name for name in names if not os.path.lexists(project / name)]
             findings += of_gone(project, gone)
             edited = [name for name in names if name not in gone and not _same(fresh / name, project / name)]

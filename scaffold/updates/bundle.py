@@ -18,7 +18,9 @@ def packaged_bundle() -> Path | None:
 def placed_bundle() -> Path | None:
     """The history where projects say that it is, if it has all that ours has; ours where it has not."""
     placed, ours = Path(os.path.expanduser(BUNDLE)), packaged_bundle()
-    if not placed.is_file() or (ours and not _tags(ours.read_bytes()).items() <= _tags(placed.read_bytes()).items()):
+    if not placed.is_file() or (
+        ours and not versions_in(ours.read_bytes()).items() <= versions_in(placed.read_bytes()).items()
+    ):
         return ours
     return placed
 
@@ -37,7 +39,7 @@ def place_bundle() -> str:
         if there == ours:
             return ""
         if _is_whole(there):
-            known, found = _tags(ours).items(), _tags(there).items()
+            known, found = versions_in(ours).items(), versions_in(there).items()
             if known < found:
                 return ""
             if not found <= known:
@@ -51,7 +53,7 @@ def place_bundle() -> str:
     return said
 
 
-def _tags(bundle: bytes) -> dict[bytes, bytes]:
+def versions_in(bundle: bytes) -> dict[bytes, bytes]:
     """The versions in a bundle, and what they are, by its header."""
     lines = [line.split(b" ", 1) for line in bundle.partition(b"\n\n")[0].split(b"\n")[1:]]
     return {line[1]: line[0] for line in lines if len(line) == 2 and line[1].startswith(b"refs/tags/")}

@@ -9,6 +9,7 @@ from packaging.version import Version
 
 from scaffold.errors import BadAnswer, Refused
 from scaffold.system.git import GitFailed, asks, git
+from scaffold.system.shell import join
 from scaffold.updates.addresses import BUNDLE, RELEASE, VERSION, for_git
 from scaffold.updates.bundle import packaged_bundle, placed_bundle
 
@@ -134,7 +135,7 @@ def open_history(address: str, version: str, folder: Path, project: Path | None 
             f"the template at {address} cannot be {'read' if address == BUNDLE else 'reached'} ({error.message.partition(': ')[2]})",
             help="any command puts a whole one there   scaffold list"
             if address == BUNDLE
-            else f"see whether git can   git ls-remote {address}",
+            else f"see whether git can   {join(['git', 'ls-remote', for_git(address)])}",
         ) from None
 
 

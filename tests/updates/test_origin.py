@@ -15,7 +15,7 @@ import pytest
 from scaffold.errors import BadAnswer
 from scaffold.updates.origin import find_origin
 from scaffold.updates.template_history import _ssh
-from tests.conftest import ROOT, tree
+from tests.conftest import ROOT, tree, Run
 from tests.updates.updating import answers_of, append, commit, copier, git
 
 NOT_OURS = shutil.ignore_patterns("__pycache__", "template.bundle")
@@ -326,6 +326,29 @@ def test_a_wheel_of_a_fork_names_its_repository(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("scaffold.updates.origin.__version__", "0.4.0.1")
 
     assert find_origin().record == {"_src_path": "https://git.example.org/lab/t.git", "_commit": "v0.4.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("address", "version", "said"),
+    [
+        ("https://example.org/t.git", "v0.3.1", "v0.3.1 is another version of the template, and this torch-scaffold"),
+        (None, "v0.3.1", "v0.3.1 is another version of the template, and this torch-scaffold"),
+        (None, "v77.0.0", "SCAFFOLD_TEMPLATE_URL does not say of which template"),
+    ],
+)
+def test_a_version_that_would_not_be_rendered_is_not_recorded(
+    scaffold: Run, here: Path, monkeypatch: pytest.MonkeyPatch, address: str | None, version: str, said: str
+) -> None:
+    if address:
+        monkeypatch.setenv("SCAFFOLD_TEMPLATE_URL", address)
+    monkeypatch.setenv("SCAFFOLD_TEMPLATE_REF", version)
+
+    result = scaffold("new", "p", "--yes")
+
+    assert result.code == 2
+    assert said in result.err
+    assert "at: SCAFFOLD_TEMPLATE_REF" in result.err
+    assert list(here.iterdir()) == []
 
 
 def test_what_the_environment_says_is_a_version(monkeypatch: pytest.MonkeyPatch) -> None:

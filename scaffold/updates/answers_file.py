@@ -43,7 +43,7 @@ def find(folder: Path, command: str = "check") -> Path:
             return place
     raise BadAnswer(
         f"{folder} is in no project of torch-scaffold: there is no {NAME}",
-        help=f"go to the project's folder, or name it   scaffold -C FOLDER {command}",
+        help=f"go to the folder of the project, or name it   scaffold -C FOLDER {command}",
     )
 
 

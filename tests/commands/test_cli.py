@@ -75,6 +75,7 @@ def test_bare_scaffold_shows_the_help_where_nobody_can_be_asked(scaffold: Run, h
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.figure("A12 commands", "streams that the caller has closed")
 @pytest.mark.parametrize(
     ("words", "closed", "code"),
     [
@@ -97,14 +98,16 @@ def test_a_stream_that_the_caller_has_closed_is_no_traceback(here: Path, words: 
     assert (here / "p" / ".git" / "HEAD").is_file() == (words == "new p --yes")
 
 
+@pytest.mark.figure("A12 commands", "sentences, and JSON of results and errors")
 @pytest.mark.parametrize("words", ["check", "update", "update --check", "change", "change --scheduler step"])
 def test_outside_a_project_the_command_that_was_typed_is_what_to_type(scaffold: Run, here: Path, words: str) -> None:
     result = scaffold("-C", str(here), *words.split())
 
     assert result.code == 2
-    assert f" help: go to the project's folder, or name it   scaffold -C FOLDER {words}\n" in result.err
+    assert f" help: go to the folder of the project, or name it   scaffold -C FOLDER {words}\n" in result.err
 
 
+@pytest.mark.figure("A12 commands", "sentences, and JSON of results and errors")
 @pytest.mark.parametrize(
     "words", ["check", "new p --shceduler x", "new class --yes", "new p --yes --loss nope", "list x"]
 )

@@ -322,6 +322,7 @@ def test_a_name_that_python_or_windows_would_stumble_over_is_refused(scaffold: R
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.figure("A12 commands", "names that cannot be")
 @pytest.mark.parametrize(
     "name", ["class", "3d", "torch", "tests", "con", "json", "Übung", "-", "x" * 60, "a b/3 d", "p."]
 )

@@ -221,6 +221,7 @@ def test_a_preset_is_chosen_and_an_answer_changed(start: Start, here: Path) -> N
     assert (answers["model"], answers["weights"], answers["optimizer"]) == ("resnet34", "imagenet", "sgd")
 
 
+@pytest.mark.figure("A12 commands", "a terminal: bare scaffold, and back from a preset")
 @pytest.mark.parametrize("how", ["recommended", "everything", "preset"])
 def test_an_answer_of_a_preset_that_was_gone_back_from_is_gone(start: Start, here: Path, how: str) -> None:
     terminal = start("p", "--clip", "1.0")
@@ -242,6 +243,7 @@ def test_an_answer_of_a_preset_that_was_gone_back_from_is_gone(start: Start, her
     assert (answers["model"], answers["weights"], answers["clip"]) == ("cnn", "none", 1.0)
 
 
+@pytest.mark.figure("A12 commands", "a terminal: bare scaffold, and back from a preset")
 @pytest.mark.parametrize("how", [{}, {"columns": 50}, {"ACCESSIBLE": "1"}])
 def test_bare_scaffold_greets_and_starts_the_conversation(start: Start, here: Path, how: dict[str, Any]) -> None:
     terminal = start(command="", **how)
@@ -254,6 +256,7 @@ def test_bare_scaffold_greets_and_starts_the_conversation(start: Start, here: Pa
     assert recorded(here / "my-project")["model"] == "cnn"
 
 
+@pytest.mark.figure("A12 commands", "names that cannot be")
 @pytest.mark.parametrize("words", [["class"], ["3d"], ["p", "--package", "torch"], ["--package", "class"]])
 def test_a_name_that_was_typed_and_cannot_be_is_refused_before_the_first_question(
     start: Start, here: Path, words: list[str]

@@ -50,8 +50,11 @@ def test_a_project_as_it_was_made_has_no_problem(scaffold: Run, project: Path) -
     assert looked(scaffold) == []
 
 
+@pytest.mark.figure("A6 check finds", "marks of three tools in every file of the template")
 @pytest.mark.parametrize("marks", MARKS)
-def test_conflicts_in_the_text_are_found_in_every_file_of_the_template(project: Path, marks: str) -> None:
+def test_conflicts_in_the_text_are_found_in_every_file_of_the_template(
+    project: Path, marks: str, record_property: Callable[[str, object], None]
+) -> None:
     ours, theirs = MARKS[marks]
     names = [name for name in git(project, "ls-files").splitlines() if not name.endswith(".npz")]
     for name in names:
@@ -62,6 +65,7 @@ def test_conflicts_in_the_text_are_found_in_every_file_of_the_template(project: 
         commit(project)
     broken = {message.partition(":")[0] for message in problems(of_code(project))}
     assert broken == {name for name in names if name.endswith(".py")}
+    record_property("tries", 2 * len(names))
     assert len(names) > 40
 
 
@@ -76,7 +80,10 @@ def test_a_conflict_that_is_not_solved_is_found(scaffold: Run, history: History,
     assert any("p/engine/seed.py has conflicts of an update in the text" in problem for problem in looked(scaffold))
 
 
-def test_a_module_that_is_gone_is_found_whichever_it_is(project: Path) -> None:
+@pytest.mark.figure("A6 check finds", "each module of the package deleted")
+def test_a_module_that_is_gone_is_found_whichever_it_is(
+    project: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Where it was deleted for good and nothing needs it, it is told, and no problem."""
     modules = [name for name in git(project, "ls-files", "p").splitlines() if name.endswith(".py")]
     needless = []
@@ -92,6 +99,7 @@ def test_a_module_that_is_gone_is_found_whichever_it_is(project: Path) -> None:
         git(project, "reset", "--quiet")
         subprocess.run(lost.help.split("to have it back   ")[1], shell=True, check=True, cwd=project)
         assert (project / name).read_bytes() == kept
+    record_property("tries", len(modules))
     assert len(modules) > 25
     # those that a person starts, and those that are papers of a package
     ends = ("__init__.py", "__main__.py", "evaluate.py", "predict.py", "train.py")
@@ -108,7 +116,10 @@ def test_a_module_that_is_gone_is_told_by_the_command(scaffold: Run, project: Pa
     assert "p/metrics.py, which is not there" in looked(scaffold)[0]
 
 
-def test_an_import_that_is_missing_is_found_whichever_it_is(project: Path) -> None:
+@pytest.mark.figure("A6 check finds", "each import of each module left out")
+def test_an_import_that_is_missing_is_found_whichever_it_is(
+    project: Path, record_property: Callable[[str, object], None]
+) -> None:
     sources = {name: (project / name).read_bytes() for name in git(project, "ls-files").splitlines()}
     code = References({name: text for name, text in sources.items() if name.endswith(".py")}, set(sources))
     tried = 0
@@ -125,9 +136,11 @@ def test_an_import_that_is_missing_is_found_whichever_it_is(project: Path) -> No
             assert {what.partition(",")[0] for _, what in found} >= names, (name, node.lineno, found)
             tried += 1
         code.put(name, sources[name])
+    record_property("tries", tried)
     assert tried > 150
 
 
+@pytest.mark.figure("A6 check finds", "imports and names in code of one's own")
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -145,6 +158,7 @@ def test_what_is_needed_and_not_there_is_found_in_code_of_ones_own(project: Path
     assert problems(of_code(project)) == [problem]
 
 
+@pytest.mark.figure("A6 check finds", "code in which nothing is wrong")
 @pytest.mark.parametrize(
     "code",
     [
@@ -170,6 +184,7 @@ def test_what_is_there_is_no_problem(project: Path, code: str) -> None:
     assert problems(of_code(project)) == []
 
 
+@pytest.mark.figure("A6 check finds", "files kept beside, committed or not")
 @pytest.mark.parametrize("leave", [commit, lambda folder: git(folder, "add", "--all"), lambda _: None])
 @pytest.mark.parametrize("name", ["p/options.py.kept", "tools.kept/a", "a b.kept_"])
 def test_a_file_that_was_kept_is_found_committed_or_not(

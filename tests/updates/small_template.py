@@ -18,10 +18,10 @@ package_name:
   type: str
   ask: false
   default: p
-colour:
+scheduler:
   type: str
-  choices: [red, green]
-  default: red
+  choices: [cosine, step]
+  default: cosine
 """
 ANSWERS = (
     "{{ dict(dict(_copier_answers, **(scaffold_origin | default({}))) | dictsort) | to_nice_yaml(sort_keys=False) -}}\n"
@@ -34,7 +34,7 @@ FIRST = {
     "way": "a file\n",
     "p/__init__.py": "",
     "p/code.py": "VALUE = 1\n",
-    "colour.txt.jinja": "{{ colour }}\n",
+    "colour.txt.jinja": "{{ scheduler }}\n",
     "run.sh": "echo\n",
 }
 SECOND: dict[str, str | None] = {
@@ -78,7 +78,7 @@ class Small:
     def project(self, folder: Path, *, conflict: bool = False, edit: Callable[[Path], object] = lambda _: None) -> Path:
         """A project with a line of its owner's, which the template changes as well where there is to be a conflict."""
         render(
-            {"project_name": "p", "package_name": "p", "colour": "red"},
+            {"project_name": "p", "package_name": "p", "scheduler": "cosine"},
             folder,
             self.plain,
             {"_src_path": str(self.template), "_commit": "v1.0.0"},

@@ -39,9 +39,13 @@ def ours() -> bytes:
     return found.read_bytes()
 
 
-def test_a_bundle_with_any_byte_damaged_or_cut_off_is_put_right(clone: Path, tmp_path: Path) -> None:
+@pytest.mark.figure("A8 the bundle in its place", "a byte changed, cut off or too much, at a hundred places")
+def test_a_bundle_with_any_byte_damaged_or_cut_off_is_put_right(
+    clone: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     whole, target = ours(), place(tmp_path)
     size = len(whole)
+    record_property("tries", 3 * len(range(0, size, size // 100)))
     for at in range(0, size, size // 100):
         for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], whole + whole[:at]):
             target.write_bytes(damaged)
@@ -55,6 +59,7 @@ def add_version(clone: Path) -> None:
     git(clone, "tag", "--annotate", "--message", "newer", "v999.0.0")
 
 
+@pytest.mark.figure("A8 the bundle in its place", "newer, older and another template's")
 def test_a_newer_bundle_stays_and_one_that_is_damaged_does_not(clone: Path, tmp_path: Path) -> None:
     add_version(clone)
     newer = pack(clone, place(tmp_path))
@@ -64,6 +69,7 @@ def test_a_newer_bundle_stays_and_one_that_is_damaged_does_not(clone: Path, tmp_
     assert (place_bundle(), place(tmp_path).read_bytes()) == ("", ours())
 
 
+@pytest.mark.figure("A8 the bundle in its place", "newer, older and another template's")
 def test_an_older_bundle_is_replaced(clone: Path, tmp_path: Path) -> None:
     last = git(clone, "tag", "--sort=version:refname").split()[-1]
     git(clone, "tag", "--delete", last)
@@ -93,6 +99,7 @@ def of_somebody_else(clone: Path) -> None:
     git(clone, "tag", "--annotate", "--message", "x", "v1.0.0")
 
 
+@pytest.mark.figure("A8 the bundle in its place", "newer, older and another template's")
 @pytest.mark.parametrize("make", [of_a_fork, with_its_own, of_somebody_else])
 def test_a_bundle_of_another_template_is_kept_apart_and_never_taken_for_ours(
     scaffold: Run, clone: Path, tmp_path: Path, make: Callable[[Path], None]

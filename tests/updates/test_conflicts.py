@@ -61,6 +61,9 @@ SETTLED: dict[str, tuple[Callable[[Path], object], list[Callable[[Path], object]
 }
 
 
+@pytest.mark.figure(
+    "A7 conflicts without marks", "renamed by both, deleted and renamed, modes, contents that are no text"
+)
 @pytest.mark.parametrize("case", SETTLED)
 def test_what_has_no_two_contents_is_no_conflict(scaffold: Run, history: History, project: Path, case: str) -> None:
     edit, release, told, files = SETTLED[case]
@@ -88,6 +91,9 @@ def not_text(project: Path) -> None:
     append(".gitattributes", "*.bin -merge\n")(project)
 
 
+@pytest.mark.figure(
+    "A7 conflicts without marks", "renamed by both, deleted and renamed, modes, contents that are no text"
+)
 @pytest.mark.parametrize("edit", [both_binary, not_text])
 def test_a_file_that_cannot_be_merged_by_lines_is_told_as_that(
     scaffold: Run, history: History, project: Path, edit: Callable[[Path], None]

@@ -66,6 +66,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.figure("A9 however git is set", "settings with update, change and check each")
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_setting_changes_nothing_of_what_is_done(
     scaffold: Run, small: Small, here: Path, monkeypatch: pytest.MonkeyPatch, setting: str
@@ -76,9 +77,9 @@ def test_a_setting_changes_nothing_of_what_is_done(
     git(project, "config", "--global", *setting.split("=", 1))
 
     assert "0 problems" in scaffold("check").out
-    changed = scaffold("change", "--yes", "--colour", "green")
+    changed = scaffold("change", "--yes", "--scheduler", "step")
     assert changed.code == 0, changed.err
-    assert (project / "colour.txt").read_text() == "green\n"
+    assert (project / "colour.txt").read_text() == "step\n"
     assert "+line 3, theirs" in scaffold("update", "--diff").out
     updated = scaffold("update", "--yes")
     assert updated.code == 0, updated.err
@@ -98,6 +99,7 @@ def crlf(project: Path) -> None:
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
 
 
+@pytest.mark.figure("A9 however git is set", "lines committed with CR LF")
 @pytest.mark.parametrize("setting", ["core.autocrlf=false", "core.autocrlf=input", "core.safecrlf=true"])
 @pytest.mark.parametrize("conflict", [False, True])
 def test_lines_that_were_committed_with_cr_lf_are_merged_and_end_so(
@@ -121,7 +123,7 @@ def test_lines_that_were_committed_with_cr_lf_are_merged_and_end_so(
 
 
 def sparse(project: Path) -> None:
-    git(project, "sparse-checkout", "set", "p")
+    git(project, "sparse-checkout", "set", "--no-cone", "/p/")
 
 
 def assume_unchanged(project: Path) -> None:
@@ -134,6 +136,7 @@ def skip_worktree(project: Path) -> None:
     append("changed.txt", "not committed\n")(project)
 
 
+@pytest.mark.figure("A9 however git is set", "files that git passes over")
 @pytest.mark.parametrize("hide", [sparse, assume_unchanged, skip_worktree])
 def test_a_file_that_git_passes_over_is_a_reason_to_wait_and_not_to_lose_it(
     scaffold: Run, small: Small, here: Path, monkeypatch: pytest.MonkeyPatch, hide: Callable[[Path], None]

@@ -11,6 +11,9 @@ from tests.updates.updating import append, commit, git
 __all__ = ["small"]  # a fixture
 
 
+@pytest.mark.figure(
+    "A11 what was moved, and which version", "a package in src/, and versions that would not be rendered"
+)
 @pytest.mark.parametrize("place", ["src/p", "lib/deep/p"])
 def test_a_package_that_was_moved_is_followed(
     scaffold: Run, small: Small, here: Path, monkeypatch: pytest.MonkeyPatch, place: str
@@ -39,5 +42,5 @@ def test_a_package_that_was_moved_is_followed(
     assert git(project, "status", "--porcelain") == ""
     append(f"{place}/code.py", "# mine\n")(project)
     commit(project)
-    assert scaffold("change", "--yes", "--colour", "green").code == 0
+    assert scaffold("change", "--yes", "--scheduler", "step").code == 0
     assert (project / place / "code.py").read_text() == "VALUE = 3\n# mine\n"

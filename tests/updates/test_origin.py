@@ -15,7 +15,7 @@ import pytest
 from scaffold.errors import BadAnswer
 from scaffold.updates.origin import find_origin
 from scaffold.updates.template_history import _ssh
-from tests.conftest import ROOT, tree, Run
+from tests.conftest import ROOT, Run, tree
 from tests.updates.updating import answers_of, append, commit, copier, git
 
 NOT_OURS = shutil.ignore_patterns("__pycache__", "template.bundle")
@@ -328,6 +328,9 @@ def test_a_wheel_of_a_fork_names_its_repository(monkeypatch: pytest.MonkeyPatch)
     assert find_origin().record == {"_src_path": "https://git.example.org/lab/t.git", "_commit": "v0.4.0.1"}
 
 
+@pytest.mark.figure(
+    "A11 what was moved, and which version", "a package in src/, and versions that would not be rendered"
+)
 @pytest.mark.parametrize(
     ("address", "version", "said"),
     [

@@ -71,6 +71,9 @@ def content(path: Path) -> str:
 # IN THE WAY
 
 
+@pytest.mark.figure(
+    "A1 nothing of the owner's in the way is lost", "files, links and folders where a folder or a file comes"
+)
 @pytest.mark.parametrize(
     ("edits", "moved"),
     [
@@ -241,6 +244,9 @@ def test_a_submodule_with_edits_of_its_own_is_no_reason_to_wait(scaffold: Run, h
     assert (project / "lib" / "a").read_text() == "a\nmine\n"
 
 
+@pytest.mark.figure(
+    "A1 nothing of the owner's in the way is lost", "files, links and folders where a folder or a file comes"
+)
 @pytest.mark.parametrize("folder", [False, True])
 def test_a_link_in_the_place_of_a_file_stays(scaffold: Run, history: History, project: Path, folder: bool) -> None:
     if folder:
@@ -342,6 +348,7 @@ def test_conflicts_that_were_committed_as_they_were_are_seen(scaffold: Run, hist
     assert "README.md has conflicts of an update in the text" in result.out
 
 
+@pytest.mark.figure("A10 what is advised is quoted", "answers that would be commands")
 def test_what_to_type_is_quoted_for_a_shell(
     scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +396,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.figure("A2 looking writes nothing", "check, --check and --diff with settings by which git would write")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -487,6 +495,7 @@ main(["update", "-y"])
 """
 
 
+@pytest.mark.figure("A5 killed with git, put right by the next command", "killed with everything in the last step")
 @pytest.mark.parametrize(
     ("last", "next_"),
     [

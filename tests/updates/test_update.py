@@ -176,6 +176,7 @@ def test_news_stand_under_the_version_that_brings_them(scaffold: Run, history: H
     ]
 
 
+@pytest.mark.figure("A12 commands", "no terminal, no yes, nothing applied")
 @pytest.mark.parametrize("words", [["update"], ["update", "--to", "2.0.0"], ["change", "--scheduler", "step"]])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_without_a_terminal_nothing_is_applied_without_a_yes(
@@ -207,6 +208,7 @@ def test_without_a_terminal_nothing_is_applied_without_a_yes(
         assert ("scheduler" in told["answers"]) == (words[0] == "change")
 
 
+@pytest.mark.figure("A12 commands", "sentences, and JSON of results and errors")
 def test_json_tells_conflicts_and_what_is_shown(scaffold: Run, history: History, project: Path) -> None:
     replace("p/engine/seed.py", "import random", "import random  # mine")(project)
     commit(project)

@@ -21,6 +21,12 @@ class ScaffoldError(Exception):
         self.message = message
         self.at = at
         self.help = help
+        # What a command that tells its result as JSON has found out before.
+        self.result: dict[str, object] = {}
+
+    def as_data(self) -> dict[str, object]:
+        """The same for a program."""
+        return {"message": self.message, "at": self.at, "help": self.help.splitlines(), "exit_code": self.exit_code}
 
     def __str__(self) -> str:
         lines = [f"error: {printable(self.message)}"]

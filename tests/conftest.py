@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,32 @@ from scaffold import cli, paths
 from scaffold.questions.form import Form
 
 ROOT = Path(__file__).parents[1]
+TRIED: dict[tuple[str, str], list[int]] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", action="store_true", help="Write what was tried into docs/reliability.md.")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Count a test for the row of its mark: once, or as many tries as it says that it made."""
+    report = yield
+    mark = item.get_closest_marker("figure")
+    if mark and report.when == "call" and not report.skipped:
+        row = TRIED.setdefault((mark.args[0], mark.args[1]), [0, 0])
+        tries = int(str(dict(item.user_properties).get("tries", 1)))
+        row[0] += tries if report.passed else 0
+        row[1] += tries
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--figures"):
+        from tests.reliability.crash.report import note
+
+        for (promise, what), (reached, of) in TRIED.items():
+            note(promise, what, reached, of)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaffold.commands.answer_options import AnswersCommand
-from scaffold.commands.program import program
+from scaffold.commands.program import json_option, program
 from scaffold.conversation.output import has_somebody, settings, show, use_colour
 from scaffold.errors import BadAnswer
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @click.option("--diff", "show_diff", is_flag=True, help="Show the difference, change nothing.")
 @click.option("--trust", metavar="ADDRESS", default="", help="Take templates from this address, now and later.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before applying it.")
-def change(show_diff: bool, trust: str, yes: bool, **flags: Any) -> None:
+@json_option()
+def change(show_diff: bool, trust: str, yes: bool, as_json: bool, **flags: Any) -> None:
     """Give a project other answers, with your edits kept.
 
     \b
@@ -26,25 +27,23 @@ def change(show_diff: bool, trust: str, yes: bool, **flags: Any) -> None:
       scaffold change --distributed fsdp --diff
       scaffold change                      asks
     """
-    from pathlib import Path
-
-    from scaffold.commands.applying import apply, tell_of
+    from scaffold.commands.applying import Told, bring, project_here
     from scaffold.updates import new_answers
-    from scaffold.updates.summary import diff
     from scaffold.updates.work import opened
 
-    with opened(Path.cwd(), trust=trust, must_be_clean=not show_diff) as work:
-        tell_of(work)
+    with opened(project_here(), trust=trust, must_be_clean=not show_diff) as work:
+        told = Told(work, as_json=as_json)
         named = any(value not in (None, ()) for value in flags.values())
         merged = new_answers.change(work, flags) if named else ask_again(work)
         if merged.is_nothing:
             show("The project has these answers already.")
+            told.end()
             return
-        if show_diff:
-            click.echo(diff(work, merged))
+        if not bring(told, work, merged, yes=yes, only_show=show_diff):
+            told.end()
             return
-        apply(work, merged, yes=yes)
     show("Changed, your edits kept.   Review: git show   Undo: git revert HEAD")
+    told.end()
 
 
 def ask_again(work: "Work") -> "Merged":

@@ -2,7 +2,8 @@
 
 import click
 
-from scaffold.commands.program import program
+from scaffold.commands.applying import project_here
+from scaffold.commands.program import json_option, program
 from scaffold.conversation.output import as_json_text
 from scaffold.errors import printable
 
@@ -11,7 +12,7 @@ from scaffold.errors import printable
 @click.option(
     "--python", metavar="FILE", default="", help="The project's Python.  [default: .venv, else the active one]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
+@json_option()
 def check(python: str, as_json: bool) -> None:
     """Say whether a project is healthy, and what to type where it is not.
 
@@ -19,11 +20,10 @@ def check(python: str, as_json: bool) -> None:
       scaffold check       in the project's folder
     """
     from dataclasses import asdict
-    from pathlib import Path
 
     from scaffold.health.check import check as look
 
-    findings = look(Path.cwd(), python)
+    findings = look(project_here(), python)
     problems = sum(finding.state == "problem" for finding in findings)
     notes = sum(finding.state == "note" for finding in findings)
     if as_json:

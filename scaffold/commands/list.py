@@ -2,7 +2,7 @@
 
 import click
 
-from scaffold.commands.program import program
+from scaffold.commands.program import json_option, program
 from scaffold.conversation.output import as_json_text
 from scaffold.errors import BadAnswer, did_you_mean
 
@@ -10,7 +10,7 @@ from scaffold.errors import BadAnswer, did_you_mean
 @program.command("list")
 @click.argument("what", required=False, metavar="[tasks|losses|models|presets|groups MODEL|options]")
 @click.argument("model", required=False, metavar="")
-@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
+@json_option()
 def list_(what: str | None, model: str | None, as_json: bool) -> None:
     """Show what there is: tasks, losses, models, presets, the groups of a model, options.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaffold.commands.answer_options import AnswersCommand
-from scaffold.commands.program import program
+from scaffold.commands.program import json_option, program
 from scaffold.conversation.output import as_json_text, has_somebody, settings, show, use_colour
 from scaffold.errors import BadAnswer, did_you_mean, printable
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Show the tree, write nothing.")
 @click.option("--show", "show_file", metavar="FILE", help="Show one file of the project, write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Tell the result as JSON.")
+@json_option()
 def new(
     path: str | None,
     preset: str | None,
@@ -62,6 +62,7 @@ def new(
     writing = not (dry_run or show_file)
     if target and writing:
         check_target(Path(target))
+    sources.check_names(form, given, target or "my-project", yes=yes)
     if yes:
         if target is None:
             raise BadAnswer("it has no folder to go to", at="PATH", help="for example   scaffold new my-project --yes")
@@ -83,6 +84,7 @@ def new(
 def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], str]:
     """Have the conversation, where there is somebody to have it with."""
     from scaffold.questions import answers as sources
+    from scaffold.system.shell import join
 
     if not has_somebody():
         missing = [form.questions[name].flag for name in sources.missing(form, given, target)]
@@ -91,8 +93,8 @@ def ask(form: "Form", given: Any, target: str | None) -> tuple[dict[str, Any], s
             f"no terminal to ask questions in, and these have no answer: {', '.join(missing)}"
             if missing
             else "no terminal to ask for a last yes in",
-            help=f"take the defaults       scaffold new {where} --yes\n"
-            f"or answer by flags      scaffold new {where} --model resnet18 … --yes   (scaffold list options)",
+            help=f"take the defaults       scaffold new {join([where])} --yes\n"
+            f"or answer by flags      scaffold new {join([where])} --model resnet18 … --yes   (scaffold list options)",
         )
     from scaffold.conversation.terminal import look
     from scaffold.conversation.wizard import converse

@@ -2,13 +2,16 @@
 
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from scaffold import __version__
-from scaffold.conversation.output import settings
-from scaffold.errors import BadAnswer
+from scaffold.conversation.output import has_somebody, settings, show
+from scaffold.errors import BadAnswer, printable
+
+Command = TypeVar("Command", bound="Callable[..., Any] | click.Command")
 
 EXIT_CODES = """\b
 Exit codes: 0 done · 1 a check or a render failed · 2 wrong usage or answer ·
@@ -51,6 +54,12 @@ class Program(click.Group):
         cmd.params += general_options(hidden=True)
         super().add_command(cmd, name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        settings["typed"] = list(args)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -59,10 +68,21 @@ class Program(click.Group):
             return 128 + 13
 
 
-@click.group(cls=Program, params=general_options(hidden=False), epilog=EXIT_CODES)
+def json_option() -> Callable[[Command], Command]:
+    """`--json`, for a command that tells a result."""
+    return click.option("--json", "as_json", is_flag=True, help="Tell the result as JSON, also what went wrong.")
+
+
+def typed() -> list[str]:
+    """The command that was typed, with its words; what goes before its name is left out."""
+    return list(settings["typed"])
+
+
+@click.group(cls=Program, params=general_options(hidden=False), epilog=EXIT_CODES, invoke_without_command=True)
 @click.option("-C", "folder", metavar="DIR", is_eager=True, expose_value=False, callback=_enter, help="Work in DIR.")
 @click.version_option(__version__, prog_name="torch-scaffold")
-def program() -> None:
+@click.pass_context
+def program(context: click.Context) -> None:
     """Answer a few questions, own a PyTorch training project."""
     from scaffold.updates.bundle import place_bundle
 
@@ -70,4 +90,12 @@ def program() -> None:
         os.getcwd()
     except FileNotFoundError:
         raise BadAnswer("the folder you are in is gone", help='one that is there   cd "$HOME"') from None
-    place_bundle()
+    said = place_bundle()
+    if said:
+        show(f"note: {printable(said)}")
+    if context.invoked_subcommand is None:
+        if not has_somebody():
+            click.echo(context.get_help())
+            return
+        show("Hello! This makes a PyTorch training project of your own.   All commands: scaffold --help")
+        context.invoke(program.commands["new"])

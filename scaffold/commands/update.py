@@ -2,9 +2,8 @@
 
 import click
 
-from scaffold.commands.program import program
+from scaffold.commands.program import json_option, program
 from scaffold.conversation.output import show
-from scaffold.errors import printable
 
 
 @program.command()
@@ -14,7 +13,8 @@ from scaffold.errors import printable
 @click.option("--test", is_flag=True, help="Run the project's quick tests afterwards.")
 @click.option("--trust", metavar="ADDRESS", default="", help="Take templates from this address, now and later.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before applying it.")
-def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: bool) -> None:
+@json_option()
+def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: bool, as_json: bool) -> None:
     """Bring a project up to a newer template, with your edits kept.
 
     \b
@@ -22,31 +22,34 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
       scaffold update --diff        what it would change
       scaffold update               merges it, and commits
     """
-    from pathlib import Path
-
-    from scaffold.commands.applying import apply, tell_of
+    from scaffold.commands.applying import Told, bring, project_here
     from scaffold.updates import new_version
-    from scaffold.updates.summary import diff
     from scaffold.updates.work import opened
 
-    with opened(Path.cwd(), trust=trust, must_be_clean=not (check or show_diff)) as work:
+    with opened(project_here(), trust=trust, must_be_clean=not (check or show_diff)) as work:
         before, version = work.recorded.version, new_version.wanted(work, to)
-        tell_of(work)
+        told = Told(work, as_json=as_json)
+        news = work.history.news(before, version)
+        told.result |= {
+            "from": before,
+            "to": version,
+            "news": [{"version": release, "lines": lines} for release, lines in news],
+        }
         if version == before:
             show(f"The project is at {before}, and the template has nothing newer.")
+            told.end()
             return
-        for release, lines in work.history.news(before, version):
-            click.echo(f"{before} -> {release}")
+        told.line(f"{before} -> {version}")
+        for release, lines in news:
+            if len(news) > 1 or release != version:
+                told.line(f"{release}")
             for line in lines:
-                click.echo(f"  {printable(line)}")
-        if check:
+                told.line(f"  {line}")
+        if check or not bring(told, work, new_version.update(work, version), yes=yes, only_show=show_diff):
+            told.end()
             return
-        merged = new_version.update(work, version)
-        if show_diff:
-            click.echo(diff(work, merged))
-            return
-        apply(work, merged, yes=yes)
     show(f"Updated to {version}, your edits kept.   Review: git show   Undo: git revert HEAD")
+    told.end()
     if test:
         from scaffold.health.project_python import quick_tests
 

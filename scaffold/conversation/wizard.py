@@ -32,6 +32,7 @@ def converse(form: Form, screen: Screen, given: Given, target: str | None) -> tu
     screen.say()
     while True:
         talk.said.clear()
+        talk.given = Given(dict(given.values), dict(given.sources))  # without those of a preset that was gone back from
         everything = _start(talk) == "everything"
         if everything and not ask_all(talk):
             continue

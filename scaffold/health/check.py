@@ -8,12 +8,10 @@ from scaffold.health.machine import of_machine
 from scaffold.health.project_code import of_code, of_groups
 from scaffold.health.project_python import ask_python, find_python
 from scaffold.health.template import of_template
-from scaffold.updates import answers_file
 
 
-def check(folder: Path, python: str = "") -> list[Finding]:
-    """Everything there is to say about the project that a folder is in."""
-    project = answers_file.find(folder)
+def check(project: Path, python: str = "") -> list[Finding]:
+    """Everything there is to say about a project."""
     findings = left_behind(project)
     found_of_template, answers = of_template(project)
     findings += found_of_template + of_code(project)

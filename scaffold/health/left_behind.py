@@ -1,5 +1,6 @@
 """What updates left to be done in a project."""
 
+import os
 from pathlib import Path
 
 from scaffold.errors import ScaffoldError
@@ -20,27 +21,19 @@ def left_behind(project: Path) -> list[Finding]:
     if unmerged:
         message = f"an update is not finished: {_some(unmerged)} {_have(unmerged)} conflicts"
         findings.append(Finding("project", "problem", message, "edit them, then commit"))
-    words = (
-        "grep",
-        "--basic-regexp",
-        "-z",
-        "-I",
-        "--no-color",
-        "--name-only",
-        "--all-match",
-        "-e",
-        f"^<<<<<<< {OURS}",
-        "-e",
-        "^>>>>>>> template ",
-    )
-    marked = [name for name in _names(project, *words, "--", ".") if name not in unmerged]
+    marks = ("-e", "^<<<<<<< ", "-e", "^>>>>>>> ")
+    words = ("-c", "grep.fullName=false", "grep", "--untracked", "--basic-regexp", "-z", "-I", "--no-color")
+    marked = _names(project, *words, "--name-only", "--all-match", *marks, "--", ".")
+    marked = [name for name in marked if name not in unmerged]
     if marked:
-        message = f"{_some(marked)} {_have(marked)} conflicts of an update in the text, as if they were solved"
+        message = f"{', '.join(marked)} {_have(marked)} conflicts of an update in the text, as if they were solved"
         findings.append(Finding("project", "problem", message, f"look for   <<<<<<< {OURS}"))
-    kept = _names(project, "ls-files", "-z", "--", "*.kept", "*.kept/*", "*.kept_", "*.kept_/*")
-    if kept:
-        message = f"an update kept {_some(kept)} for you"
-        findings.append(Finding("project", "note", message, "take over what you need of it, then delete it"))
+    kept = ("--cached", "--others", "--exclude-standard", "--deduplicate")
+    beside = _names(project, "ls-files", "-z", *kept, "--", "*.kept", "*.kept/*", "*.kept_", "*.kept_/*")
+    beside = [name for name in beside if os.path.lexists(project / name)]
+    if beside:
+        message = f"an update kept {_some(beside)} for you"
+        findings.append(Finding("project", "problem", message, "take over what you need of it, then delete it"))
     return findings
 
 

@@ -1,28 +1,33 @@
 """Whether the code of a project is whole, and its layer groups match its model."""
 
-import ast
 from pathlib import Path
 from typing import Any
 
 from scaffold.health.finding import Finding
+from scaffold.health.references import References
 from scaffold.questions.answer_types import LAYER_GROUPS, PACKAGE
 from scaffold.questions.form import Answers
 from scaffold.render.rendering import list_files
-from scaffold.updates.merged import OURS
 
 
 def of_code(project: Path) -> list[Finding]:
-    """Whether every Python file can be compiled, and no conflict is left."""
-    names = [name for name in list_files(project) if name.endswith(".py") and not _is_foreign(name)]
+    """Whether every Python file can be compiled, no conflict is left, and what the code names is there."""
+    files = [name for name in list_files(project) if not _is_foreign(name)]
+    names = [name for name in files if name.endswith(".py")]
+    code = References({name: (project / name).read_bytes() for name in names}, set(files))
     findings = []
     for name in names:
-        try:
-            ast.parse((project / name).read_bytes())
-        except (SyntaxError, ValueError) as error:
+        if name in code.broken:
+            error = code.broken[name]
             line = getattr(error, "lineno", None) or 1
-            reason = "a conflict is not solved" if f"<<<<<<< {OURS}" in str(getattr(error, "text", "")) else error
+            reason = "a conflict is not solved" if "<<<<<<< " in str(getattr(error, "text", "")) else error
             findings.append(Finding("code", "problem", f"{name}:{line} is not Python: {reason}"))
-    return findings or [Finding("code", "ok", f"{len(names)} Python files compile")]
+            continue
+        for line, what in code.problems(name):
+            findings.append(Finding("code", "problem", f"{name}:{line} needs {what}"))
+    return findings or [
+        Finding("code", "ok", f"{len(names)} Python files compile, and what they import of each other is there")
+    ]
 
 
 def _is_foreign(name: str) -> bool:

@@ -1,7 +1,6 @@
 """Where answers come from: flags over a file of answers over a preset over the defaults."""
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 
 from scaffold.errors import BadAnswer, did_you_mean
 from scaffold.paths import presets
-from scaffold.questions.answer_types import PROJECT, type_of
+from scaffold.questions.answer_types import PACKAGE, PROJECT, type_of
 from scaffold.questions.form import Form
+from scaffold.system.shell import join
 
 
 @dataclass
@@ -106,6 +106,25 @@ def find_target(path: str | None, given: Given) -> str | None:
     return path
 
 
+def check_names(form: Form, given: Given, target: str, *, yes: bool) -> None:
+    """Refuse names that cannot be before anything is asked, with what would do; the rest is for later."""
+    try:
+        _fill(form, given, target, yes=yes)
+    except BadAnswer as error:
+        if error.question in (PROJECT.name, PACKAGE.name):
+            raise
+
+
+def _other_name(form: Form, given: Given, target: str) -> str:
+    """A name near to one that cannot be."""
+    near = "my-" + re.sub(r"[^A-Za-z0-9._-]+", "-", PROJECT.of_folder(target)).strip("-._")
+    try:
+        form.fill({**given.values, PROJECT.name: near}, near)
+    except BadAnswer as error:
+        return "my-project" if error.question in (PROJECT.name, PACKAGE.name) else near
+    return near
+
+
 def complete(form: Form, given: Given, target: str) -> dict[str, Any]:
     """Every answer, checked: those given, and the defaults of the others."""
     context = _fill(form, given, target)
@@ -129,7 +148,7 @@ def _needs(form: Form, name: str) -> str:
     return f"it goes with   {form.questions[found[1]].flag} {found[2]}"
 
 
-def _fill(form: Form, given: Given, target: str, until: str = "") -> dict[str, Any]:
+def _fill(form: Form, given: Given, target: str, until: str = "", *, yes: bool = True) -> dict[str, Any]:
     """Answer the form, saying of a refused answer where it was given and what to type instead."""
     try:
         return form.fill(given.values, PROJECT.of_folder(target), until)
@@ -138,8 +157,13 @@ def _fill(form: Form, given: Given, target: str, until: str = "") -> dict[str, A
         error.at = error.at or source
         if error.question == PROJECT.name and source == "PATH":
             error.at = "PATH (the names of the project and its package come from it)"
-            error.help = (
-                error.help
-                or f"keep the folder, name the project:   scaffold new {shlex.quote(target)} {PROJECT.flag} my-project --yes"
-            )
+            words = [
+                "scaffold",
+                "new",
+                target,
+                PROJECT.flag,
+                _other_name(form, given, target),
+                *(["--yes"] if yes else []),
+            ]
+            error.help = error.help or f"keep the folder, name the project:   {join(words)}"
         raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scaffold.errors import BadAnswer, did_you_mean
 from scaffold.questions.answer_types import PROJECT, type_of
 from scaffold.questions.copier_yml import Question, fast_loader, read
+from scaffold.system.shell import join
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -127,7 +128,7 @@ class Form:
                     possible = [other.value for other in self.choices(question, context) if not other.why_not]
                     raise BadAnswer(
                         f"{question.flag} {value} cannot be chosen here: {choice.why_not}",
-                        help=f"for example   {question.flag} {possible[0]}" if possible else "",
+                        help=f"for example   {join([question.flag, str(possible[0])])}" if possible else "",
                         question=question.name,
                     )
                 return
@@ -190,7 +191,7 @@ class Form:
         except BadAnswer as error:
             if not error.help and question.kind.proposes_default:
                 default = self.default(question, context)
-                error.help = "for example   " + " ".join(
+                error.help = "for example   " + join(
                     question.kind.words(self, question, {question.name: default}, context)
                 )
             raise

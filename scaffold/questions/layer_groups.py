@@ -14,6 +14,7 @@ from typing import Any
 
 from scaffold.errors import BadAnswer, did_you_mean
 from scaffold.questions.numbers import number, read_number
+from scaffold.system.shell import join
 
 # What is known of a model: {"layers": {path: parameters}, "blocks": {...}, "groups": {name: [path, ...]}, ...}
 Model = dict[str, Any]
@@ -108,7 +109,7 @@ def _read_words(texts: list[str], aliases: dict[str, str]) -> list[_Word]:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,49}", name):
             raise BadAnswer(
                 f"the group name '{name}' is not made of letters, digits, dots and underscores",
-                help=f"one --group for each, as in   --group {text.split(',')[0]}"
+                help=f"one --group for each, as in   {_typed(text.split(',')[0])}"
                 if "," in text
                 else "for example   --group early:conv1+bn1=0.01",
             )
@@ -117,10 +118,15 @@ def _read_words(texts: list[str], aliases: dict[str, str]) -> list[_Word]:
             if other.name == name:
                 raise BadAnswer(
                     f"group '{name}' is given twice: {other.text} and {text}",
-                    help=f"keep one, for example   --group {text}",
+                    help=f"keep one, for example   {_typed(text)}",
                 )
         words.append(word)
     return sorted(words, key=lambda word: word.text.startswith("rest="))
+
+
+def _typed(text: str) -> str:
+    """A group as a flag, quoted for a shell: what an answers file says is no command."""
+    return join(["--group", text])
 
 
 def _read_multiplier(text: str, head: str, multiplier: str) -> float:
@@ -130,15 +136,17 @@ def _read_multiplier(text: str, head: str, multiplier: str) -> float:
     if value is None:
         raise BadAnswer(
             f"the multiplier in '{text}' is not a number",
-            help=f"a number from 0, or freeze:   --group {head}=0.1",
+            help=f"a number from 0, or freeze:   {_typed(head + '=0.1')}",
         )
     if value < 0:
         raise BadAnswer(
             f"the multiplier in '{text}' is negative",
-            help=f"0 or freeze stops training these layers:   --group {head}=freeze",
+            help=f"0 or freeze stops training these layers:   {_typed(head + '=freeze')}",
         )
     if value >= 1_000_000:
-        raise BadAnswer(f"the multiplier in '{text}' is not below 1000000", help=f"for example   --group {head}=10")
+        raise BadAnswer(
+            f"the multiplier in '{text}' is not below 1000000", help=f"for example   {_typed(head + '=10')}"
+        )
     return value
 
 
@@ -189,7 +197,7 @@ def _resolve(words: list[_Word], model_name: str, model: Model, has_head: bool) 
         if not paths:
             raise BadAnswer(
                 f"group '{word.name}' would train nothing: the other groups name all of its layers",
-                help=f"leave it out:   {' '.join('--group ' + other.text for other in words if other is not word)}",
+                help=f"leave it out:   {' '.join(_typed(other.text) for other in words if other is not word)}",
             )
         groups.append({"name": word.name, "layers": paths, "lr": word.lr})
     if rest and "rest" not in [name for word in words for name in word.takes]:
@@ -211,7 +219,7 @@ def _claims(words: list[_Word], model_name: str, model: Model, has_head: bool) -
         seen: list[str] = []
         for name in word.takes if word.takes != ["rest"] else []:
             if name == "rest":
-                raise BadAnswer(f"'rest' stands alone, and '{word.text}' has more", help=f"--group {word.name}:rest=1")
+                raise BadAnswer(f"'rest' stands alone, and '{word.text}' has more", help=_typed(f"{word.name}:rest=1"))
             paths = _paths_of(name, model_name, model, has_head)
             for path in paths:
                 if path in seen:
@@ -291,7 +299,7 @@ def _means(name: str, paths: list[str], model_name: str, model: Model | None, ha
 
 def _twice(path: str, first: _Word, second: _Word) -> BadAnswer:
     left = [other for other in second.takes if other != path]
-    help = f"--group {second.name}:{'+'.join(left)}={_write_multiplier(second.lr)}" if left else f"--group {first.text}"
+    help = _typed(f"{second.name}:{'+'.join(left)}={_write_multiplier(second.lr)}" if left else first.text)
     return BadAnswer(
         f"'{path}' is in two groups: {first.text} and {second.text}", help=f"take it out of one, for example   {help}"
     )

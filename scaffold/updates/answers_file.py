@@ -35,15 +35,15 @@ class Recorded:
         return {"_src_path": self.address, "_commit": self.version}
 
 
-def find(folder: Path) -> Path:
-    """The project that a folder is in."""
+def find(folder: Path, command: str = "check") -> Path:
+    """The project that a folder is in, for a command that is to work on it."""
     folder = folder.absolute()
     for place in (folder, *folder.parents):
         if (place / NAME).is_symlink() or (place / NAME).exists():
             return place
     raise BadAnswer(
         f"{folder} is in no project of torch-scaffold: there is no {NAME}",
-        help="go to the project's folder, or name it   scaffold -C FOLDER update",
+        help=f"go to the folder of the project, or name it   scaffold -C FOLDER {command}",
     )
 
 

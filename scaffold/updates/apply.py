@@ -6,7 +6,8 @@ from scaffold.updates.last_step.prepare import prepare
 from scaffold.updates.last_step.step import Step, index_lines
 from scaffold.updates.last_step.take import take
 from scaffold.updates.merged import OURS, Merged
-from scaffold.updates.what_to_type import commit_all, give_up, to_see_edits
+from scaffold.updates.moves import listed
+from scaffold.updates.what_to_type import commit_all, give_up, to_see_edits, to_see_theirs
 from scaffold.updates.work import Work
 
 
@@ -30,13 +31,23 @@ def apply(work: Work, merged: Merged) -> None:
         )
     take(_prepared(work, merged))
     if merged.conflicts:
-        count = f"{len(merged.conflicts)} conflict{'s' if len(merged.conflicts) > 1 else ''}"
         raise Conflicts(
-            f"{count}, between <<<<<<< {OURS} and >>>>>>> template {merged.version}",
+            _told(merged),
             at=", ".join(merged.conflicts),
             help=f"edit, then    {commit_all(work.prefix, merged.subject)}\nor give up    {give_up(work.prefix)}"
-            + to_see_edits(merged.unmerged),
+            + to_see_edits(merged.unmerged, merged.unmarked)
+            + to_see_theirs(merged.unmarked),
         )
+
+
+def _told(merged: Merged) -> str:
+    """What is to be solved, as it is in the files: between marks, or a file of which there are two."""
+    count = len(merged.conflicts) - len(merged.unmarked)
+    marked = f"{count} conflict{'s' if count > 1 else ''}, between <<<<<<< {OURS} and >>>>>>> template {merged.version}"
+    whole = (
+        f"you and the template have changed {listed(merged.unmarked)}, which git cannot merge by lines; yours is there"
+    )
+    return "; ".join([*([marked] if count else []), *([whole] if merged.unmarked else [])])
 
 
 def _prepared(work: Work, merged: Merged) -> Step:

@@ -6,12 +6,13 @@ the user's last commit is the other.
 
 from pathlib import Path
 
+from scaffold.questions.answer_types import PACKAGE
 from scaffold.questions.form import Answers
 from scaffold.system.git import git
 from scaffold.updates.carry import Lost
 from scaffold.updates.last_step.step import Change
 from scaffold.updates.merged import OURS, Merged
-from scaffold.updates.moves import broken_imports, told_moves
+from scaffold.updates.moves import broken_imports, follow, package_at, told_moves
 from scaffold.updates.obstacles import make_way, tell_of_shadows
 from scaffold.updates.scratch import Scratch
 from scaffold.updates.settle import settle
@@ -35,6 +36,13 @@ def merge(work: Work, template: Path, answers: Answers, version: str, subject: s
     base = scratch.rendered("before", work.recorded.answers, work.template, work.recorded.version)
     theirs = scratch.rendered("after", answers, template, version)
     before = dict(ours)
+    package = work.prefix + str(work.recorded.answers.get(PACKAGE.name, ""))
+    if place := package_at(package, base, ours):
+        for entries in (base, theirs):
+            follow(entries, package, place)
+        merged.notes.append(f"you have moved {package} to {place}, and what the template has in it goes there")
+        package = place
+    scratch.take_line_ends(merged.ours, ours, base, theirs)
     kept = make_way(work, merged, ours, base, theirs)
     trees = {
         name: scratch.write(name, entries) for name, entries in (("base", base), ("ours", ours), ("theirs", theirs))
@@ -46,7 +54,7 @@ def merge(work: Work, template: Path, answers: Answers, version: str, subject: s
     # a file counts as renamed where most of it stayed; else it was one file that went and one that came
     words = ("--find-renames=70%", commits["base"], "--", commits["ours"], commits["theirs"])
     scratch.git(*scratch.drivers, "merge-recursive", *words, variables=labels, allowed=(0, 1))
-    places = told_moves(template, answers, work.prefix, theirs)
+    places = told_moves(template, package, theirs)
     settle(work, merged, scratch, base, ours, theirs, commits, kept, places)
     merged.notes += broken_imports(scratch, base, theirs, commits, places)
 

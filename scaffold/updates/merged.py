@@ -24,6 +24,7 @@ class Merged:
     files: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
+    unmarked: list[str] = field(default_factory=list)  # those of files that cannot be merged line by line
     unmerged: str = ""
 
     @property

@@ -2,16 +2,15 @@
 
 import ast
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from scaffold.questions.answer_types import PACKAGE
-from scaffold.questions.form import Answers
 from scaffold.system.git import call
 from scaffold.updates.scratch import Entries, Scratch, is_file
 
 
-def told_moves(template: Path, answers: Answers, prefix: str, theirs: Entries) -> dict[str, list[str]]:
+def told_moves(template: Path, package: str, theirs: Entries) -> dict[str, list[str]]:
     """Where files of the package went in newer versions, as the template tells it in template/moved.yml, as far as
     this project has these places."""
     import yaml
@@ -19,13 +18,28 @@ def told_moves(template: Path, answers: Answers, prefix: str, theirs: Entries) -
     path = template / "template" / "moved.yml"
     if not path.is_file():  # an older template, or a fork
         return {}
-    package = f"{prefix}{PACKAGE.of(answers)}"
     told: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
     places = {
         f"{package}/{name}": [place for to in told[name].split(" and ") if (place := f"{package}/{to}") in theirs]
         for name in told
     }
     return {name: there for name, there in places.items() if there}
+
+
+def package_at(package: str, known: Iterable[str], there: Iterable[str]) -> str:
+    """Where the user has moved the folder of the package as a whole, such as to src/; nothing where it has stayed."""
+    files, there = [name.removeprefix(f"{package}/") for name in known if name.startswith(f"{package}/")], set(there)
+    if not files or any(name.startswith(f"{package}/") for name in there):
+        return ""
+    ends = [name.removesuffix(f"/{file}") for file in files for name in there if name.endswith(f"/{file}")]
+    place, count = Counter(ends).most_common(1)[0] if ends else ("", 0)
+    return place if 2 * count > len(files) else ""
+
+
+def follow(entries: Entries, package: str, place: str) -> None:
+    """Have the files of the package where the user has moved it."""
+    for name in [name for name in entries if name.startswith(f"{package}/")]:
+        entries[f"{place}{name.removeprefix(package)}"] = entries.pop(name)
 
 
 def moved_to(scratch: Scratch, name: str, commits: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from scaffold.errors import BadAnswer
 from scaffold.paths import is_checkout, template_root
 from scaffold.system.git import asks_if_there
 from scaffold.updates.addresses import BUNDLE, RELEASE, VERSION, for_copier, without_password
+from scaffold.updates.bundle import packaged_bundle, versions_in
 
 DISTRIBUTION = "torch-scaffold"
 
@@ -31,13 +32,32 @@ def find_origin() -> Origin:
 def of_environment() -> Origin | None:
     """What SCAFFOLD_TEMPLATE_URL and SCAFFOLD_TEMPLATE_REF say."""
     address, version = os.environ.get("SCAFFOLD_TEMPLATE_URL"), os.environ.get("SCAFFOLD_TEMPLATE_REF")
-    if address and version and not VERSION.fullmatch(version):
+    if version and not VERSION.fullmatch(version):
         raise BadAnswer(
             f"'{version}' is no version of a template",
             at="SCAFFOLD_TEMPLATE_REF",
             help="name a release, such as v1.2.3, or a commit",
         )
+    if version and _is_another(version):
+        raise BadAnswer(
+            f"{version} is another version of the template, and this torch-scaffold makes projects of v{__version__}",
+            at="SCAFFOLD_TEMPLATE_REF",
+            help=f"to have that one   pip install torch-scaffold=={version.removeprefix('v')}",
+        )
+    if version and not address:
+        raise BadAnswer(
+            f"it says {version}, and SCAFFOLD_TEMPLATE_URL does not say of which template",
+            at="SCAFFOLD_TEMPLATE_REF",
+            help="set both, or none   unset SCAFFOLD_TEMPLATE_REF",
+        )
     return Origin(_record(address, version)) if address else None
+
+
+def _is_another(version: str) -> bool:
+    """Whether it is one of the released versions, and not the one that projects are made of here."""
+    bundle = packaged_bundle()
+    known = versions_in(bundle.read_bytes()) if bundle else {}
+    return version != f"v{__version__}" and f"refs/tags/{version}".encode() in known
 
 
 def _of_installation() -> Origin | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scaffold.questions.form import Answers
 from scaffold.render.rendering import render
-from scaffold.system.git import asks, git
+from scaffold.system.git import GitFailed, asks, call, git
 from scaffold.updates.work import Work
 
 # A file as git records it: its mode and the name of its content.
@@ -81,6 +81,30 @@ class Scratch:
         render(answers, project, template, {"_src_path": self.work.recorded.address, "_commit": version})
         self.git("add", "--all", "--force", "--", ".", index=name, folder=folder)
         return self.entries(name)
+
+    def take_line_ends(self, commit: str, ours: Entries, base: Entries, theirs: Entries) -> None:
+        """Give the template's files the line ends that the user has committed, where every line of a file ends in
+        CR LF: so lines are merged by what they say, and end as they did."""
+        edited = [name for name, entry in ours.items() if is_file(entry) and name in base and entry != base[name]]
+        if not edited:
+            return
+        words = ("grep", "-z", "-I", "--basic-regexp", "--name-only", "--no-color", "-e", "\r$", commit, "--", *edited)
+        for line in self.git(*words, allowed=(0, 1)).split("\0"):
+            name = line.removeprefix(f"{commit}:")
+            text = self._blob(ours[name]) if name in ours else ""
+            if not text or text.count("\n") != text.count("\r\n"):
+                continue
+            for entries in (base, theirs):
+                if is_file(entries.get(name)) and "\r" not in (other := self._blob(entries[name])):
+                    to = self.git("hash-object", "-w", "--no-filters", "--stdin", text=other.replace("\n", "\r\n"))
+                    entries[name] = entries[name][0], to
+
+    def _blob(self, entry: tuple[str, str]) -> str:
+        """The content of a file, to its last line break."""
+        done = call(self.tree, "cat-file", "blob", entry[1])
+        if done.returncode:
+            raise GitFailed(f"git cat-file failed: {done.stderr.strip()}")
+        return done.stdout
 
     def write(self, name: str, entries: Entries) -> str:
         """The tree of these files."""

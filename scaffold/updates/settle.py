@@ -37,8 +37,24 @@ def settle(
     def place_of(name: str) -> str:
         return listed(places.get(name, [])) or moved_to(scratch, name, commits)
 
-    for name, versions in stages.items():
-        if 2 not in versions and 1 in versions:
+    renamed = (
+        _renamed(scratch, commits["base"], commits["theirs"]) if any(set(at) == {3} for at in stages.values()) else {}
+    )
+    for name, versions in sorted(stages.items(), key=lambda item: set(item[1]) != {3}):
+        if set(versions) == {3} and renamed.get(name, "") in base and renamed[name] not in ours:
+            # the user has deleted it, or calls it otherwise
+            own = _renamed(scratch, commits["base"], commits["ours"])
+            mine = next((to for to, before in own.items() if before == renamed[name]), "")
+            settled[name] = theirs[name] if mine else None
+            if mine:
+                settled[mine] = ours[mine]
+                told = f"goes to {name}, and you call it {mine}; both are there, and the template uses its own"
+            else:
+                told = f"goes to {name}; you had deleted it, and it stays so"
+            merged.notes.append(f"{renamed[name]} {told}")
+        elif name in settled:
+            continue
+        elif 2 not in versions and 1 in versions:
             settled[name] = None
             if 3 in versions:
                 shown = name if name in theirs else name.rpartition("~")[0]  # as some git calls it beside a folder
@@ -59,6 +75,8 @@ def settle(
                 settled[name] = versions[2]
                 if name not in moved:
                     merged.notes.append(f"the template has no {name} any more; yours stays, for you to keep or delete")
+        elif 2 in versions and versions[2][1] == versions[3][1]:  # only whether it can be run is not the same
+            settled[name] = versions[2]
         else:
             open_.append(name)
     for name in followed:
@@ -82,11 +100,20 @@ def _stages(scratch: Scratch) -> dict[str, dict[int, tuple[str, str]]]:
     return stages
 
 
+def _renamed(scratch: Scratch, base: str, other: str) -> dict[str, str]:
+    """What files are called that one side has renamed, with their names before."""
+    words = ("-r", "-z", "--name-status", "--find-renames=70%", "--diff-filter=R", base, other)
+    said = scratch.git("diff-tree", *words).split("\0")
+    return {said[at + 2]: said[at + 1] for at in range(0, len(said) - 2, 3)}
+
+
 def _leave_open(merged: Merged, scratch: Scratch, stages: Mapping[str, dict[int, tuple[str, str]]]) -> None:
     """Leave files with their conflicts to the user, as git does."""
     scratch.git("update-index", "--add", "-z", "--stdin", text="".join(f"{name}\0" for name in stages))
     for name in stages:
-        merged.conflicts += _places(scratch.tree, name)
+        places = _places(scratch.tree, name)
+        merged.conflicts += places
+        merged.unmarked += [name] if places == [name] else []
         merged.unmerged += f"0 {'0' * len(merged.ours)}\t{name}\0"
         merged.unmerged += "".join(
             f"{mode} {blob} {stage}\t{name}\0" for stage, (mode, blob) in sorted(stages[name].items())

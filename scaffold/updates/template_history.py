@@ -9,8 +9,9 @@ from packaging.version import Version
 
 from scaffold.errors import BadAnswer, Refused
 from scaffold.system.git import GitFailed, asks, git
+from scaffold.system.shell import join
 from scaffold.updates.addresses import BUNDLE, RELEASE, VERSION, for_git
-from scaffold.updates.bundle import packaged_bundle
+from scaffold.updates.bundle import packaged_bundle, placed_bundle
 
 # Settings by which a template has code of its own run.
 _CODE = ("_tasks", "_migrations", "_jinja_extensions", "_envops.extensions")
@@ -112,12 +113,12 @@ def open_history(address: str, version: str, folder: Path, project: Path | None 
     """The history at an address, copied to a folder. Where the address cannot be reached, that of the bundle which
     came with torch-scaffold does, if it knows the version. The project's git may know how to use ssh."""
     if address == BUNDLE:
-        placed = Path(os.path.expanduser(BUNDLE))
-        if not placed.is_file() and packaged_bundle() is None:
+        placed = placed_bundle()
+        if placed is None:
             raise Refused(
                 "this torch-scaffold came without the history of its template", help="pip install -U torch-scaffold"
             )
-        address_of_git = str(placed if placed.is_file() else packaged_bundle())
+        address_of_git = str(placed)
     else:
         address_of_git = for_git(address)
     try:
@@ -134,7 +135,7 @@ def open_history(address: str, version: str, folder: Path, project: Path | None 
             f"the template at {address} cannot be {'read' if address == BUNDLE else 'reached'} ({error.message.partition(': ')[2]})",
             help="any command puts a whole one there   scaffold list"
             if address == BUNDLE
-            else f"see whether git can   git ls-remote {address}",
+            else f"see whether git can   {join(['git', 'ls-remote', for_git(address)])}",
         ) from None
 
 

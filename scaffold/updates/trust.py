@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from scaffold.errors import BadAnswer, Refused
+from scaffold.system.shell import join
 from scaffold.updates.addresses import BUNDLE
 from scaffold.updates.answers_file import Tampered
 from scaffold.updates.origin import find_origin
@@ -17,7 +18,7 @@ def check_address(address: str) -> None:
     if address not in (BUNDLE, find_origin().record["_src_path"], *_confirmed()):
         raise Tampered(
             f"the template's address is not one that this torch-scaffold knows: {address}",
-            help=f"if you trust it, say so once   scaffold update --trust {address}",
+            help=f"if you trust it, say so once   {join(['scaffold', 'update', '--trust', address])}",
         )
 
 

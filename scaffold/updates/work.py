@@ -51,10 +51,9 @@ class Work:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, *, trust: str = "", must_be_clean: bool = True) -> Iterator[Work]:
+def opened(project: Path, *, trust: str = "", must_be_clean: bool = True) -> Iterator[Work]:
     """A project with what it takes to work on it, checked; everything that we put beside it goes away at the end. One
     that is only looked at, and need not be clean, is written to in nothing."""
-    project = answers_file.find(folder)
     top, git_dir, prefix = repository_of(project)
     with _space(top, git_dir, to_write=must_be_clean) as (space, told):
         said = answers_file.read(project)

@@ -68,6 +68,59 @@ def test_help_tells_the_exit_codes(scaffold: Run) -> None:
     assert "130 cancelled" in scaffold("--help").out
 
 
+def test_bare_scaffold_shows_the_help_where_nobody_can_be_asked(scaffold: Run, here: Path) -> None:
+    result = scaffold()
+
+    assert result == scaffold("--help")
+    assert "Commands:\n  change" in result.out
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.figure("A12 commands", "streams that the caller has closed")
+@pytest.mark.parametrize(
+    ("words", "closed", "code"),
+    [
+        ("", "<&- >&- 2>&-", 0),
+        ("new p", "<&-", 2),
+        ("new p", "2>&-", 2),
+        ("new p --yes", "<&- >&- 2>&-", 0),
+        ("new class", ">&- 2>&-", 2),
+        ("list tasks", ">&-", 0),
+        ("change", "<&- 2>&-", 2),
+        ("nwe", "<&- >&-", 2),
+    ],
+)
+def test_a_stream_that_the_caller_has_closed_is_no_traceback(here: Path, words: str, code: int, closed: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    command = f"{sys.executable} -m scaffold {words} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env=environment)
+
+    assert (done.returncode, "Traceback" in done.stderr + done.stdout) == (code, False), done.stderr
+    assert (here / "p" / ".git" / "HEAD").is_file() == (words == "new p --yes")
+
+
+@pytest.mark.figure("A12 commands", "sentences, and JSON of results and errors")
+@pytest.mark.parametrize("words", ["check", "update", "update --check", "change", "change --scheduler step"])
+def test_outside_a_project_the_command_that_was_typed_is_what_to_type(scaffold: Run, here: Path, words: str) -> None:
+    result = scaffold("-C", str(here), *words.split())
+
+    assert result.code == 2
+    assert f" help: go to the folder of the project, or name it   scaffold -C FOLDER {words}\n" in result.err
+
+
+@pytest.mark.figure("A12 commands", "sentences, and JSON of results and errors")
+@pytest.mark.parametrize(
+    "words", ["check", "new p --shceduler x", "new class --yes", "new p --yes --loss nope", "list x"]
+)
+def test_what_went_wrong_is_told_as_json_where_the_result_is(scaffold: Run, words: str) -> None:
+    result, told = scaffold(*words.split()), scaffold(*words.split(), "--json")
+
+    error = json.loads(told.out)["error"]
+    assert result.err.startswith(f"error: {error['message']}\n")
+    assert (error["exit_code"], told.code, result.out) == (2, 2, "")
+    assert all(line in told.err for line in error["help"])
+
+
 def test_an_unknown_flag_is_a_sentence_and_exit_2(scaffold: Run) -> None:
     result = scaffold("new", "p", "--shceduler", "step", "--yes")
 

@@ -1,6 +1,7 @@
 """`scaffold new` without questions: flags, presets, answer files, previews, refusals."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -319,6 +320,24 @@ def test_a_name_that_python_or_windows_would_stumble_over_is_refused(scaffold: R
     assert "cannot be a" in result.err
     assert "at: PATH" in result.err
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.figure("A12 commands", "names that cannot be")
+@pytest.mark.parametrize(
+    "name", ["class", "3d", "torch", "tests", "con", "json", "Übung", "-", "x" * 60, "a b/3 d", "p."]
+)
+def test_what_is_proposed_for_a_name_that_cannot_be_makes_a_project(scaffold: Run, here: Path, name: str) -> None:
+    (here / "a b").mkdir()
+    asked, refused = scaffold("new", "--", name), scaffold("new", "--yes", "--", name)
+
+    assert (asked.code, refused.code) == (2, 2)
+    assert asked.err.partition(" help:")[0] == refused.err.partition(" help:")[0]
+    words = shlex.split(re.search(r"name the project:   scaffold (.*)", refused.err)[1])  # type: ignore[index]  # a miss fails
+    assert words[-1] == "--yes"
+    assert f"scaffold {shlex.join(words[:-1])}\n" in asked.err
+    made = scaffold(*words, "--no-git")
+    assert made.code == 0, made.err
+    assert (here / name / "README.md").is_file()
 
 
 def test_a_refused_name_is_printed_without_its_escapes(scaffold: Run) -> None:

@@ -31,11 +31,11 @@ class Terminal:
         inherited = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "LC_ALL")}
         self.child: pexpect.spawn[str] = pexpect.spawn(
             sys.executable,
-            ["-m", "scaffold", *words],
+            ["-m", "scaffold", *filter(None, words)],
             dimensions=(40, columns),
             env={**inherited, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
             encoding="utf-8",
-            timeout=20,
+            timeout=120,
         )
         self.shown = ""
 
@@ -219,6 +219,54 @@ def test_a_preset_is_chosen_and_an_answer_changed(start: Start, here: Path) -> N
     assert terminal.end() == 0
     answers = recorded(here / "p")
     assert (answers["model"], answers["weights"], answers["optimizer"]) == ("resnet34", "imagenet", "sgd")
+
+
+@pytest.mark.figure("A12 commands", "a terminal: bare scaffold, and back from a preset")
+@pytest.mark.parametrize("how", ["recommended", "everything", "preset"])
+def test_an_answer_of_a_preset_that_was_gone_back_from_is_gone(start: Start, here: Path, how: str) -> None:
+    terminal = start("p", "--clip", "1.0")
+    terminal.answer("How do you want to start?", DOWN, ENTER)
+    terminal.see("Which preset?")
+    terminal.answer("image-classifier", DOWN, ENTER)
+    terminal.answer("Create the project?", BACK)
+    terminal.answer("How do you want to start?", *{"recommended": [], "everything": [UP], "preset": [DOWN]}[how], ENTER)
+    if how == "everything":
+        for question in ALL[1:]:
+            if question != "Largest norm":
+                terminal.answer(question, ENTER)
+    if how == "preset":
+        terminal.answer("Which preset?", ENTER)
+    terminal.answer("Create the project?", ENTER)
+
+    assert terminal.end() == 0
+    answers = recorded(here / "p")
+    assert (answers["model"], answers["weights"], answers["clip"]) == ("cnn", "none", 1.0)
+
+
+@pytest.mark.figure("A12 commands", "a terminal: bare scaffold, and back from a preset")
+@pytest.mark.parametrize("how", [{}, {"columns": 50}, {"ACCESSIBLE": "1"}])
+def test_bare_scaffold_greets_and_starts_the_conversation(start: Start, here: Path, how: dict[str, Any]) -> None:
+    terminal = start(command="", **how)
+    terminal.see("Hello!")
+    terminal.answer("How do you want to start?", ENTER)
+    terminal.answer("Create the project?", ENTER)
+
+    assert terminal.end() == 0
+    assert "Usage" not in terminal.shown
+    assert recorded(here / "my-project")["model"] == "cnn"
+
+
+@pytest.mark.figure("A12 commands", "names that cannot be")
+@pytest.mark.parametrize("words", [["class"], ["3d"], ["p", "--package", "torch"], ["--package", "class"]])
+def test_a_name_that_was_typed_and_cannot_be_is_refused_before_the_first_question(
+    start: Start, here: Path, words: list[str]
+) -> None:
+    terminal = start(*words)
+
+    assert terminal.end() == 2
+    assert "How do you want to start?" not in terminal.shown
+    assert " help:" in terminal.shown
+    assert list(here.iterdir()) == []
 
 
 def test_a_change_that_another_answer_cannot_stand_drops_that_answer(start: Start, here: Path) -> None:

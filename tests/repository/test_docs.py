@@ -194,7 +194,7 @@ def test_the_card_of_projects_claims_nothing_that_the_table_does_not_show() -> N
         rows = re.findall(r"^\| ([\w ]+) \| ([\d,]+) of ([\d,]+) \|$", text, re.MULTILINE)
         return {name: (int(good.replace(",", "")), int(of.replace(",", ""))) for name, good, of in rows}
 
-    found = kept(report.card(report.ordered()))
+    found = kept(report.card([row for row in report.ordered() if row["promise"].startswith("B")]))
     claimed = kept(report.CARD.read_text())
 
     assert len(claimed) >= 9

@@ -10,6 +10,7 @@ import pytest
 from scaffold import paths
 from scaffold.questions.form import Form
 from scaffold.trials import values
+from scaffold.updates.summary import _told_apart
 from tests.conftest import Run, tree
 from tests.updates.updating import History, answers_of, append, commit, git, history, own_answers, replace
 
@@ -41,7 +42,7 @@ def test_steplr_becomes_cosine_under_the_owners_edits(
     edits(project)
     commit(project)
 
-    result = scaffold("change", "--scheduler", "cosine")
+    result = scaffold("change", "--yes", "--scheduler", "cosine")
 
     assert result.code == 0, result.err
     assert "  ~ p/optim.py" in result.err
@@ -56,9 +57,9 @@ def test_one_process_becomes_ddp_becomes_fsdp(scaffold: Run, history: History, p
     edits(project)
     commit(project)
 
-    assert scaffold("change", "--distributed", "ddp").code == 0
+    assert scaffold("change", "--yes", "--distributed", "ddp").code == 0
     assert "DistributedDataParallel" in (project / "p" / "engine" / "processes.py").read_text()
-    assert scaffold("change", "--distributed", "fsdp").code == 0
+    assert scaffold("change", "--yes", "--distributed", "fsdp").code == 0
 
     assert "fully_shard" in (project / "p" / "engine" / "processes.py").read_text()
     assert_fresh_with_edits(history, project, tmp_path)
@@ -70,10 +71,10 @@ def test_a_loss_is_added_to_a_project_that_was_edited(
     edits(project)
     commit(project)
 
-    result = scaffold("change", "--loss", "cross_entropy=1", "--loss", "triplet=0.5")
+    result = scaffold("change", "--yes", "--loss", "cross_entropy=1", "--loss", "triplet=0.5")
 
     assert result.code == 0, result.err
-    assert "  losses: cross_entropy=1.0 -> cross_entropy=1.0 triplet=0.5" in result.err
+    assert "  losses: cross_entropy=1 -> cross_entropy=1 triplet=0.5" in result.err
     assert (project / "p" / "losses" / "triplet.py").is_file()
     assert_fresh_with_edits(history, project, tmp_path)
 
@@ -87,7 +88,7 @@ def assert_fresh_with_edits(history: History, project: Path, tmp_path: Path) -> 
 
 
 def test_another_model_brings_its_own_groups(scaffold: Run, history: History, project: Path) -> None:
-    result = scaffold("change", "--model", "resnet18", "--groups-from", "fine-tune")
+    result = scaffold("change", "--yes", "--model", "resnet18", "--groups-from", "fine-tune")
 
     assert result.code == 0, result.err
     assert answers_of(project)["layer_groups"] == [
@@ -95,8 +96,18 @@ def test_another_model_brings_its_own_groups(scaffold: Run, history: History, pr
         {"name": "head", "layers": ["fc"], "lr": 1.0},
     ]
     assert '"layer4"' in (project / "p" / "optim.py").read_text()
-    assert scaffold("change", "--model", "cnn").code == 0
+    assert scaffold("change", "--yes", "--model", "cnn").code == 0
     assert answers_of(project)["layer_groups"][0]["layers"] == ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3"]
+
+
+def test_answers_that_differ_are_never_shown_alike(scaffold: Run, history: History, project: Path) -> None:
+    result = scaffold("change", "--yes", "--model", "resnet18")
+
+    pairs = [line.split(": ", 1)[1].split(" -> ") for line in result.err.splitlines() if " -> " in line]
+    assert [pair for pair in pairs if pair[0] == pair[1]] == []
+    assert "  layer_groups: all:conv1+bn1+conv2+bn2+conv3+bn3" in result.err
+    assert _told_apart(1, 1.0) == ("1", "1.0")
+    assert _told_apart("none", None) == ("'none'", "None")
 
 
 def test_plain_copier_brings_the_groups_of_another_model_too(history: History, project: Path) -> None:
@@ -111,19 +122,19 @@ def test_plain_copier_brings_the_groups_of_another_model_too(history: History, p
 def test_an_answer_that_was_a_default_follows_and_one_that_was_given_stays(
     scaffold: Run, history: History, project: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert scaffold("change", "--optimizer", "sgd").code == 0
+    assert scaffold("change", "--yes", "--optimizer", "sgd").code == 0
     assert answers_of(project)["lr"] == 0.05
 
     other = history.make(here / "q", "v1.0.0", {"lr": 0.123})
     monkeypatch.chdir(other)
-    assert scaffold("change", "--optimizer", "sgd").code == 0
+    assert scaffold("change", "--yes", "--optimizer", "sgd").code == 0
     assert answers_of(other)["lr"] == 0.123
 
 
 def test_the_difference_is_shown_and_nothing_changed(scaffold: Run, project: Path) -> None:
     before, head = tree(project), git(project, "rev-parse", "HEAD")
 
-    result = scaffold("change", "--scheduler", "step", "--diff")
+    result = scaffold("change", "--yes", "--scheduler", "step", "--diff")
 
     assert result.code == 0
     assert "+scheduler: step" in result.out
@@ -145,7 +156,7 @@ def test_an_answer_that_cannot_be_is_a_sentence_and_changes_nothing(
 ) -> None:
     before = tree(project)
 
-    result = scaffold("change", *words)
+    result = scaffold("change", "--yes", *words)
 
     assert result.code == 2
     assert said in result.err
@@ -158,7 +169,7 @@ def test_an_answer_that_another_makes_impossible_is_named(
     project = history.make(here / "p", "v1.0.0", {"model": "resnet18", "weights": "imagenet"})
     monkeypatch.chdir(project)
 
-    result = scaffold("change", "--model", "vit")
+    result = scaffold("change", "--yes", "--model", "vit")
 
     assert result.code == 2
     assert "--weights imagenet cannot be chosen here: there are no ImageNet weights for vit" in result.err
@@ -166,7 +177,7 @@ def test_an_answer_that_another_makes_impossible_is_named(
 
 
 def test_the_same_answers_change_nothing(scaffold: Run, project: Path) -> None:
-    result = scaffold("change", "--scheduler", "cosine")
+    result = scaffold("change", "--yes", "--scheduler", "cosine")
 
     assert result.code == 0
     assert "has these answers already" in result.err
@@ -206,7 +217,7 @@ def change_to(
     shutil.copytree(base, project, symlinks=True)
     chdir(project)
     before = tree(project)
-    result = scaffold("change", *words_of(name, value))
+    result = scaffold("change", "--yes", *words_of(name, value))
     if result.code == 2:
         return "" if "error: " in result.err and tree(project) == before else f"refused badly: {result.err}"
     if result.code != 0:

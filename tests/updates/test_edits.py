@@ -112,7 +112,7 @@ def updated(scaffold: Run, project: Path, owner: Owner) -> Outcome:
     """Updates a project that was edited and committed; what became of the edits."""
     lines = {edit: owner.lines(edit) for edit in owner.edits}
     os.chdir(project)
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
     os.chdir(project.parent)
     after = parts(project)
     outcome = Outcome(committed=result.code == 0)
@@ -280,7 +280,7 @@ def test_a_run_of_the_old_project_goes_on_in_the_updated_one(
     stopped = re.search(r"the same command goes on after step (\d+)", said)
     assert stopped, said
     os.chdir(project)
-    assert scaffold("update").code == 0
+    assert scaffold("update", "--yes").code == 0
 
     code, said = trained(project, "--epochs", "2")
 

@@ -37,7 +37,7 @@ def test_the_default_of_a_new_question_changes_nothing(
     history.release(append("copier.yml", NEW_QUESTION), append(METRICS, SAYS_NOTE))
 
     if by == "scaffold":
-        assert scaffold("update").code == 0
+        assert scaffold("update", "--yes").code == 0
     else:
         assert copier("update", "--defaults", folder=project).returncode == 0
 
@@ -66,7 +66,7 @@ def test_a_renamed_question_keeps_its_answer(
     history.release(replace("copier.yml", block, renamed), rename)
 
     if by == "scaffold":
-        result = scaffold("update")
+        result = scaffold("update", "--yes")
         assert result.code == 0, result.err
     else:
         assert copier("update", "--defaults", folder=project).returncode == 0
@@ -84,7 +84,7 @@ def test_a_removed_choice_becomes_the_default_and_is_said(
     choice = next(at for at in text.splitlines(keepends=True) if at.rstrip().endswith(": multistep"))
     history.release(replace("copier.yml", choice, ""))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert answers_of(project)["scheduler"] == "cosine"
@@ -103,7 +103,7 @@ def test_a_removed_choice_of_a_list_leaves_the_others(
     project = made(history, here, monkeypatch, losses=losses)
     history.release(replace("copier.yml", "default: [cross_entropy, mse, ", "default: [cross_entropy, "))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert answers_of(project)["losses"] == [losses[0], losses[2]]
@@ -120,7 +120,7 @@ def test_a_changed_default_leaves_the_answers_alone(
     project = made(history, here, monkeypatch)
     history.release(replace("copier.yml", "  default: cosine", "  default: step"))
 
-    assert scaffold("update").code == 0
+    assert scaffold("update", "--yes").code == 0
 
     assert answers_of(project)["scheduler"] == "cosine"
 
@@ -133,7 +133,7 @@ def test_a_removed_question_takes_its_answer_along(
     monkeypatch.chdir(project)
     history.release(replace("copier.yml", NEW_QUESTION, ""), replace(METRICS, SAYS_NOTE, ""))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert "note" not in answers_of(project)
@@ -149,7 +149,7 @@ def test_a_version_without_a_part_of_the_files_that_were_edited_says_so_before(
     commit(project)
     head = git(project, "rev-parse", "HEAD")
 
-    result = scaffold("change", "--logger", "none", "--diff")
+    result = scaffold("change", "--yes", "--logger", "none", "--diff")
 
     assert "p/engine/tensorboard.py.kept" in result.out
     assert git(project, "rev-parse", "HEAD") == head

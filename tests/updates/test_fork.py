@@ -18,7 +18,10 @@ SLURM = "template/project/{% if distributed != 'none' %}launch{% endif %}/slurm.
 PROGRAMS = """set -eu
 python() { "$PYTHON" "$@"; }
 pip() { "$PYTHON" -m pip "$@" --quiet --no-deps --no-index --no-build-isolation --target "$SITE"; }
-scaffold() { PYTHONPATH=$SITE "$PYTHON" -m scaffold "$@"; }
+scaffold() { # nobody is there to be asked
+    case $1 in update | change) set -- "$@" --yes ;; esac
+    PYTHONPATH=$SITE "$PYTHON" -m scaffold "$@"
+}
 copier() { "$PYTHON" -m copier "$@"; }
 """
 

@@ -15,7 +15,7 @@ import pytest
 from scaffold.errors import BadAnswer
 from scaffold.updates.origin import find_origin
 from scaffold.updates.template_history import _ssh
-from tests.conftest import ROOT, tree
+from tests.conftest import ROOT, Run, tree
 from tests.updates.updating import answers_of, append, commit, copier, git
 
 NOT_OURS = shutil.ignore_patterns("__pycache__", "template.bundle")
@@ -153,7 +153,7 @@ def test_a_project_of_the_wheel_is_updated_from_the_bundle(checkout: Path, insta
     bob = Machine(newer.home, newer.python, newer.gitconfig)
     git(bob.home, "clone", "--quiet", str(ada.home / "server.git"), "p")
     git(bob.home, "clone", "--quiet", str(ada.home / "server.git"), "q")
-    said = bob.scaffold("update", folder=bob.home / "p")
+    said = bob.scaffold("update", "--yes", folder=bob.home / "p")
     assert "- Note 2" in said
     bob.copier_update(bob.home / "q")
 
@@ -220,7 +220,7 @@ def test_a_project_of_a_vcs_install_is_updated_from_there(
     bob = install("bob")
     git(bob.home, "clone", "--quiet", str(ada.home / "server.git"), "p")
     bob.copier_update(bob.home / "p")
-    ada.scaffold("update", folder=ada.home / "p")
+    ada.scaffold("update", "--yes", folder=ada.home / "p")
 
     newest = "v2.0.0" if revision else "v3.0.0"
     assert recorded(bob.home / "p") == (address, newest)
@@ -236,7 +236,7 @@ def test_a_vcs_origin_out_of_reach_is_replaced_by_the_bundle(checkout: Path, ins
     shutil.move(old.home / "p", new.home / "p")
     server.rename(tmp_path / "gone")
 
-    said = new.scaffold("update", folder=new.home / "p")
+    said = new.scaffold("update", "--yes", folder=new.home / "p")
 
     assert f"file://{server} cannot be reached" in said
     assert recorded(new.home / "p") == (f"file://{server}", "v2.0.0")
@@ -326,6 +326,32 @@ def test_a_wheel_of_a_fork_names_its_repository(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("scaffold.updates.origin.__version__", "0.4.0.1")
 
     assert find_origin().record == {"_src_path": "https://git.example.org/lab/t.git", "_commit": "v0.4.0.1"}
+
+
+@pytest.mark.figure(
+    "A11 what was moved, and which version", "a package in src/, and versions that would not be rendered"
+)
+@pytest.mark.parametrize(
+    ("address", "version", "said"),
+    [
+        ("https://example.org/t.git", "v0.3.1", "v0.3.1 is another version of the template, and this torch-scaffold"),
+        (None, "v0.3.1", "v0.3.1 is another version of the template, and this torch-scaffold"),
+        (None, "v77.0.0", "SCAFFOLD_TEMPLATE_URL does not say of which template"),
+    ],
+)
+def test_a_version_that_would_not_be_rendered_is_not_recorded(
+    scaffold: Run, here: Path, monkeypatch: pytest.MonkeyPatch, address: str | None, version: str, said: str
+) -> None:
+    if address:
+        monkeypatch.setenv("SCAFFOLD_TEMPLATE_URL", address)
+    monkeypatch.setenv("SCAFFOLD_TEMPLATE_REF", version)
+
+    result = scaffold("new", "p", "--yes")
+
+    assert result.code == 2
+    assert said in result.err
+    assert "at: SCAFFOLD_TEMPLATE_REF" in result.err
+    assert list(here.iterdir()) == []
 
 
 def test_what_the_environment_says_is_a_version(monkeypatch: pytest.MonkeyPatch) -> None:

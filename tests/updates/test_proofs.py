@@ -42,7 +42,7 @@ def after_an_update(scaffold: Run, releases: History, version: str, answers: dic
     """What is wrong with an unedited project of a version after an update, or nothing."""
     project = releases.make(folder / "p", version, answers)
     os.chdir(project)
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
     if result.code != 0:
         return f"ended with {result.code}: {result.err}"
     if tree(project) != releases.fresh(folder / "fresh", "v1000.0.0", own_answers(project)):
@@ -50,7 +50,7 @@ def after_an_update(scaffold: Run, releases: History, version: str, answers: dic
     if any(own_answers(project).get(name, value) != value for name, value in answers.items()):
         return f"has other answers: {own_answers(project)}"
     head = git(project, "rev-parse", "HEAD")
-    scaffold("update")
+    scaffold("update", "--yes")
     return "" if git(project, "rev-parse", "HEAD") == head else "was updated twice"
 
 
@@ -99,7 +99,7 @@ def test_edits_of_files_that_the_engine_takes_in_are_kept_and_named(
         append(f"p/{name}", f"\n\nMINE = 'in {name}'\n")(project)
     commit(project)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     files = {name: content.decode(errors="replace") for name, content in tree(project).items()}
     homes = {name: [place for place, text in files.items() if f"MINE = 'in {name}'" in text] for name in names}
@@ -122,7 +122,7 @@ def test_an_updated_project_passes_its_tests_and_trains(
     answers = yaml.safe_load(paths.presets()[preset].read_text())
     project = releases.make(tmp_path / "p", releases.versions[0], answers)
     monkeypatch.chdir(project)
-    assert scaffold("update").code == 0
+    assert scaffold("update", "--yes").code == 0
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "quick"], cwd=project, env=environment, check=True)
@@ -210,7 +210,7 @@ def test_after_random_edits_every_line_of_the_user_is_still_there(
         pictures = {name: content for name, content in tree(project).items() if name.endswith(".png")}
         monkeypatch.chdir(project)
 
-        result = scaffold("update")
+        result = scaffold("update", "--yes")
 
         outcomes[result.code] = outcomes.get(result.code, 0) + 1
         after = tree(project)
@@ -263,7 +263,11 @@ class Killer:
             "PYTHONPATH": str(ROOT),
         }
         done = subprocess.run(
-            [sys.executable, "-m", "scaffold", "update"], cwd=project, env=environment, capture_output=True, check=False
+            [sys.executable, "-m", "scaffold", "update", "--yes"],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            check=False,
         )
         calls = len(count.read_text().split())
         assert done.returncode == (-signal.SIGKILL if calls >= at else 0), done.stderr.decode()
@@ -316,7 +320,7 @@ def test_an_update_that_is_killed_at_a_random_moment_has_changed_nothing_or_all(
 ) -> None:
     base = history.make(tmp_path / "base" / "p", "v1.0.0")
     busy_version(history)
-    command = [sys.executable, "-m", "scaffold", "update"]
+    command = [sys.executable, "-m", "scaffold", "update", "--yes"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     project = tmp_path / "whole" / "p"
     shutil.copytree(base, project)
@@ -361,7 +365,7 @@ def test_it_takes_no_longer_than_plain_copier_and_half_as_much(history: History,
             shutil.copytree(base, project)
             begin = time.monotonic()
             if by == "scaffold":
-                command = [sys.executable, "-m", "scaffold", "update"]
+                command = [sys.executable, "-m", "scaffold", "update", "--yes"]
                 environment = {**os.environ, "PYTHONPATH": str(ROOT)}
                 subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
             else:

@@ -92,7 +92,7 @@ def test_answers_that_were_tampered_with_are_refused_with_the_reason(
         edit(project)
         commit(project, name)
         before = tree(project)
-        result = scaffold(command, *(["--scheduler", "step"] if command == "change" else []))
+        result = scaffold(command, "--yes", *(["--scheduler", "step"] if command == "change" else []))
         if result.code != 2 or reason not in result.err or "Traceback" in result.err or tree(project) != before:
             wrong.append((name, result.code, result.err))
         git(project, "reset", "--quiet", "--hard", start)
@@ -106,15 +106,15 @@ def test_a_fork_is_trusted_once_it_is_confirmed(
 ) -> None:
     monkeypatch.delenv("SCAFFOLD_TEMPLATE_URL")
 
-    refused = scaffold("update")
+    refused = scaffold("update", "--yes")
     assert refused.code == 2
     assert f"scaffold update --trust {history.folder}" in refused.err
-    assert scaffold("update", "--trust", "https://elsewhere.example").code == 2
+    assert scaffold("update", "--yes", "--trust", "https://elsewhere.example").code == 2
 
-    assert scaffold("update", "--trust", str(history.folder)).code == 0
+    assert scaffold("update", "--yes", "--trust", str(history.folder)).code == 0
     assert answers_of(project)["_commit"] == "v2.0.0"
     history.release(append(SEED, "OTHER = 2\n"))
-    assert scaffold("update").code == 0
+    assert scaffold("update", "--yes").code == 0
     assert answers_of(project)["_commit"] == "v3.0.0"
 
 
@@ -128,7 +128,7 @@ def test_an_upstream_version_in_a_fork_is_taken_only_when_it_is_named(
     history.release(append(SEED, "\n\nVALUE = 1\n"))
     before = tree(project)
 
-    refused = scaffold("update")
+    refused = scaffold("update", "--yes")
 
     assert refused.code == 3
     assert "v3.0.0 was not made from v2.0.0" in refused.err
@@ -136,7 +136,7 @@ def test_an_upstream_version_in_a_fork_is_taken_only_when_it_is_named(
     assert tree(project) == before
     git(history.folder, "merge", "--quiet", "--no-edit", "v2.0.0")
     history.release()
-    assert scaffold("update").code == 0
+    assert scaffold("update", "--yes").code == 0
     assert answers_of(project)["_commit"] == "v4.0.0"
     assert (project / "lab.txt").exists()
 
@@ -159,26 +159,26 @@ def test_a_project_of_a_fork_follows_the_fork_where_an_upstream_is_further(
     history.release(append(SEED, "\n\nVALUE = 1\n"), news="- An upstream's news")
     git(history.folder, "tag", "--annotate", "--message", "v3.0.0", "v3.0.0")
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert answers_of(project)["_commit"] == second
     assert (project / "lab.txt").read_text() == "The fork's own\nMore of it\n"
     assert "- More of it" in result.out
     assert "upstream's news" not in result.out
-    assert "v3.0.0 was not made from" in scaffold("update").err
+    assert "v3.0.0 was not made from" in scaffold("update", "--yes").err
     git(history.folder, "checkout", "--quiet", "-b", "merged", second)
     git(history.folder, "merge", "--quiet", "--no-edit", "v3.0.0")
     third = number.replace("2.0.0", "3.0.0")
     git(history.folder, "tag", "--annotate", "--message", "Lab", "--message", "- Merged", third)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert answers_of(project)["_commit"] == third
     assert "- An upstream's news" in result.out
     assert "- Merged" in result.out
     assert "VALUE = 1" in (project / "p" / "engine" / "seed.py").read_text()
-    assert f"{second} is older than the project's {third}" in scaffold("update", "--to", second).err
+    assert f"{second} is older than the project's {third}" in scaffold("update", "--yes", "--to", second).err
 
 
 def test_without_a_home_nothing_is_trusted_and_nothing_written(
@@ -191,7 +191,7 @@ def test_without_a_home_nothing_is_trusted_and_nothing_written(
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("pwd.getpwuid", nobody)
 
-    result = scaffold("update", "--trust", str(history.folder))
+    result = scaffold("update", "--yes", "--trust", str(history.folder))
 
     assert result.code == 3
     assert "there is no home to remember the address in" in result.err
@@ -211,7 +211,7 @@ def test_a_template_that_would_run_code_is_refused(scaffold: Run, history: Histo
     history.release(append("copier.yml", f"\n---\n{code}"))
     before = tree(project)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 2
     assert "would run code" in result.err
@@ -221,7 +221,7 @@ def test_a_template_that_would_run_code_is_refused(scaffold: Run, history: Histo
 def test_a_template_with_links_is_refused(scaffold: Run, history: History, project: Path) -> None:
     history.release(lambda folder: os.symlink("/etc/hostname", folder / "template" / "project" / "name.txt"))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 2
     assert "has links in it" in result.err
@@ -240,7 +240,7 @@ def test_an_address_out_of_reach_is_a_sentence(
 ) -> None:
     history.folder.rename(history.folder.with_name("gone"))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     assert f"the template at {history.folder} cannot be reached" in result.err

@@ -71,6 +71,9 @@ def content(path: Path) -> str:
 # IN THE WAY
 
 
+@pytest.mark.figure(
+    "A1 nothing of the owner's in the way is lost", "files, links and folders where a folder or a file comes"
+)
 @pytest.mark.parametrize(
     ("edits", "moved"),
     [
@@ -112,7 +115,7 @@ def test_what_git_keeps_is_moved_out_of_the_way_and_named(
     new_version(history)
     before = tree(project)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     for name, (kept, text) in moved.items():
@@ -149,7 +152,7 @@ def test_what_git_ignores_is_not_touched_and_the_update_refused(scaffold: Run, h
         edit(project)
         mine = tree(project)
 
-        result = scaffold("update")
+        result = scaffold("update", "--yes")
 
         if (
             result.code != 3
@@ -165,7 +168,7 @@ def test_what_git_ignores_is_not_touched_and_the_update_refused(scaffold: Run, h
 
     assert wrong == []
     assert tree(project) == before
-    assert scaffold("update").code == 0
+    assert scaffold("update", "--yes").code == 0
 
 
 def test_a_file_that_nobody_added_is_seen_however_git_is_set(scaffold: Run, history: History, project: Path) -> None:
@@ -173,7 +176,7 @@ def test_a_file_that_nobody_added_is_seen_however_git_is_set(scaffold: Run, hist
     append("p/extras", "mine\n")(project)
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     assert "1 file with changes that are not committed" in result.err
@@ -184,7 +187,7 @@ def test_an_answer_that_brings_a_folder_loses_nothing_either(scaffold: Run, hist
     append("launch", "#!/bin/sh\n")(project)
     commit(project)
 
-    result = scaffold("change", "--distributed", "ddp")
+    result = scaffold("change", "--yes", "--distributed", "ddp")
 
     assert result.code == 0, result.err
     assert (project / "launch.kept").read_text() == "#!/bin/sh\n"
@@ -199,7 +202,7 @@ def test_a_folder_of_that_name_is_the_template_s_and_the_owner_s(
     commit(project)
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert (project / "p" / "extras" / "mine.py").read_text() == "MINE = 1\n"
@@ -216,7 +219,7 @@ def test_a_submodule_in_the_way_is_the_owner_s_to_move(scaffold: Run, history: H
     commit(project)
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     assert "your submodule " in result.err
@@ -235,12 +238,15 @@ def test_a_submodule_with_edits_of_its_own_is_no_reason_to_wait(scaffold: Run, h
     git(project, "config", "submodule.recurse", "true")
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert (project / "lib" / "a").read_text() == "a\nmine\n"
 
 
+@pytest.mark.figure(
+    "A1 nothing of the owner's in the way is lost", "files, links and folders where a folder or a file comes"
+)
 @pytest.mark.parametrize("folder", [False, True])
 def test_a_link_in_the_place_of_a_file_stays(scaffold: Run, history: History, project: Path, folder: bool) -> None:
     if folder:
@@ -253,7 +259,7 @@ def test_a_link_in_the_place_of_a_file_stays(scaffold: Run, history: History, pr
     links = {name: text for name, text in tree(project).items() if text.startswith(b"-> ")}
     history.release(append(SEED, "\n\nVALUE = 1\n"))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert {name: text for name, text in tree(project).items() if text.startswith(b"-> ")} == links
@@ -279,7 +285,7 @@ def test_a_file_that_becomes_a_folder_in_the_template_keeps_the_owners_edits_bes
         append("template/project/other/in.txt", "two\n"),
     )
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert (project / "thing.kept").read_text() == "one\nmine\n"
@@ -312,7 +318,7 @@ def test_a_conflict_in_a_file_of_an_odd_name_is_whole(
         append(SEED, "\nVALUE = 1\n"), append(TRAIN, "THEIRS = 1\n"), append("template/project/docs/new.md", "New\n")
     )
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     unmerged = git(project, "diff", "--name-only", "--diff-filter=U", "-z").split("\0")
@@ -333,7 +339,7 @@ def test_conflicts_that_were_committed_as_they_were_are_seen(scaffold: Run, hist
     append("README.md", "\nMine.\n")(project)
     commit(project)
     history.release(append("template/project/README.md.jinja", "\nTheirs.\n"))
-    assert scaffold("update").code == 3
+    assert scaffold("update", "--yes").code == 3
     commit(project, "As it was")
 
     result = scaffold("check")
@@ -342,6 +348,7 @@ def test_conflicts_that_were_committed_as_they_were_are_seen(scaffold: Run, hist
     assert "README.md has conflicts of an update in the text" in result.out
 
 
+@pytest.mark.figure("A10 what is advised is quoted", "answers that would be commands")
 def test_what_to_type_is_quoted_for_a_shell(
     scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,7 +358,7 @@ def test_what_to_type_is_quoted_for_a_shell(
     commit(project)
     name = 'my "best" `touch canary` $(touch canary).pt'
 
-    result = scaffold("change", "--weights-file", name)
+    result = scaffold("change", "--yes", "--weights-file", name)
 
     assert result.code == 3
     subprocess.run(result.err.split("edit, then ")[1].splitlines()[0], shell=True, check=True)
@@ -370,7 +377,7 @@ def test_however_git_is_set_the_versions_and_files_are_found(
         git(project, "config", "--global", *setting.split("="))
 
     shown = scaffold("update", "--diff")
-    result = scaffold("update", "--to", "2.0.0")
+    result = scaffold("update", "--yes", "--to", "2.0.0")
 
     assert result.code == 0, result.err
     assert "\n+VALUE = 1" in shown.out
@@ -389,6 +396,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.figure("A2 looking writes nothing", "check, --check and --diff with settings by which git would write")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -461,7 +469,7 @@ def test_an_update_leaves_modes_that_git_passes_over(
     (project / "p" / "engine" / "seed.py").chmod(0o600)
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert git(project, "status", "--porcelain") == ""
@@ -487,14 +495,15 @@ main(["update", "-y"])
 """
 
 
+@pytest.mark.figure("A5 killed with git, put right by the next command", "killed with everything in the last step")
 @pytest.mark.parametrize(
     ("last", "next_"),
     [
         ("p/engine/seed.py", "check"),
-        (".git/index", "update"),
+        (".git/index", "update --yes"),
         ("done.json", "update --check"),
         (".git/index", "update --diff"),
-        ("p/engine/seed.py", "change --scheduler step"),
+        ("p/engine/seed.py", "change --scheduler step --yes"),
     ],
 )
 def test_the_next_command_puts_right_what_a_kill_left_and_says_so(
@@ -516,7 +525,7 @@ def test_the_next_command_puts_right_what_a_kill_left_and_says_so(
     assert "'Update the template from v1.0.0 to v2.0.0' was killed " in said
     assert ("at its end, and it is done" if whole else "it is undone, and the project is as it was") in said
     assert git(project, "status", "--porcelain") == ""
-    if next_ == "update":
+    if next_ == "update --yes":
         assert result.code == 0, result.err
         assert git(project, "log", "--format=%s").splitlines()[:1] == ["Update the template from v1.0.0 to v2.0.0"]
         assert (project / "tools.kept").read_text() == "mine\n"
@@ -553,7 +562,7 @@ def test_a_slow_filter_that_is_killed_with_everything_has_changed_nothing(
     assert tree(project) == before
     assert git(project, "status", "--porcelain") == ""
     git(project, "config", "filter.slow.smudge", "cat")
-    assert scaffold("update").code == 0
+    assert scaffold("update", "--yes").code == 0
 
 
 def test_a_repository_apart_and_a_worktree_are_updated_too(
@@ -566,7 +575,7 @@ def test_a_repository_apart_and_a_worktree_are_updated_too(
 
     for folder in (here / "side", project):
         monkeypatch.chdir(folder)
-        assert scaffold("update").code == 0
+        assert scaffold("update", "--yes").code == 0
         assert git(folder, "status", "--porcelain") == ""
         assert (folder / "p" / "extras" / "__init__.py").is_file()
     assert git(project, "worktree", "list").count("\n") == 2
@@ -581,7 +590,7 @@ def test_line_ends_are_as_git_is_told(scaffold: Run, history: History, project: 
     commit(project)
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert (project / "p" / "engine" / "seed.py").read_bytes().endswith(b"\r\nVALUE = 1\r\n")
@@ -596,7 +605,7 @@ def test_what_the_owner_says_of_merges_holds(scaffold: Run, history: History, pr
     commit(project)
     history.release(append("template/project/README.md.jinja", "\nTheirs.\n"))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert (project / "README.md").read_text().endswith("\nMine.\n")

@@ -1,6 +1,7 @@
 """Updates: the newest template with the user's edits, nothing lost, and a sentence for everything that cannot be."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -64,7 +65,7 @@ def test_an_unedited_project_becomes_a_new_one_of_the_newest_version(
 ) -> None:
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert tree(project) == history.fresh(tmp_path / "fresh", "v2.0.0", own_answers(project))
@@ -74,10 +75,10 @@ def test_an_unedited_project_becomes_a_new_one_of_the_newest_version(
 
 def test_a_second_update_has_nothing_to_do(scaffold: Run, history: History, project: Path) -> None:
     new_version(history)
-    scaffold("update")
+    scaffold("update", "--yes")
     before = git(project, "rev-parse", "HEAD")
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0
     assert "nothing newer" in result.err
@@ -96,14 +97,14 @@ def test_a_bundle_whose_address_a_shell_wrote_out_is_still_ours(
     commit(here / "p", "Start")
     monkeypatch.chdir(here / "p")
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert answers_of(here / "p")["_src_path"] == BUNDLE
 
 
 @pytest.mark.parametrize("newer", [False, True], ids=["cut off", "of a newer one and damaged"])
-def test_a_damaged_bundle_is_put_right_or_passed_over(
+def test_a_damaged_bundle_is_put_right(
     scaffold: Run, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newer: bool
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -122,21 +123,22 @@ def test_a_damaged_bundle_is_put_right_or_passed_over(
     result = scaffold("update", "--check")
 
     assert result.code == 0, result.err
-    assert "v0.2.0 -> v0.3.0" in result.out
-    assert ("is damaged; the template's history that came with torch-scaffold is used" in result.err) == newer
-    assert (bundle.read_bytes() == whole) != newer
+    assert "v0.2.0 -> v0." in result.out
+    assert "\nv0.3.0\n  - " in result.out
+    assert result.err == ""
+    assert bundle.read_bytes() == whole
 
 
 def test_two_steps_are_as_good_as_one(scaffold: Run, history: History, project: Path) -> None:
     new_version(history)
     history.release(append(SEED, "OTHER = 2\n"))
 
-    scaffold("update", "--to", "2.0.0")
+    scaffold("update", "--yes", "--to", "2.0.0")
     assert answers_of(project)["_commit"] == "v2.0.0"
-    scaffold("update")
+    scaffold("update", "--yes")
     by_steps = tree(project)
     git(project, "reset", "--quiet", "--hard", "HEAD~2")
-    scaffold("update")
+    scaffold("update", "--yes")
 
     assert tree(project) == by_steps
     assert answers_of(project)["_commit"] == "v3.0.0"
@@ -145,11 +147,88 @@ def test_two_steps_are_as_good_as_one(scaffold: Run, history: History, project: 
 def test_an_update_says_what_is_new_and_which_files_change(scaffold: Run, history: History, project: Path) -> None:
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert "v1.0.0 -> v2.0.0\n  - seed.py has a value\n  - Notes\n" in result.out
     assert "docs/notes.md" in result.err
     assert "+3 -0" in result.err
+
+
+def test_news_stand_under_the_version_that_brings_them(scaffold: Run, history: History, project: Path) -> None:
+    new_version(history)
+    history.release(append(SEED, "OTHER = 2\n"), news="- another value")
+
+    result = scaffold("update", "--check")
+
+    assert result.out.splitlines() == [
+        "v1.0.0 -> v3.0.0",
+        "v2.0.0",
+        "  - seed.py has a value",
+        "  - Notes",
+        "v3.0.0",
+        "  - another value",
+    ]
+    told = json.loads(scaffold("update", "--check", "--json").out)
+    assert (told["from"], told["to"], told["applied"]) == ("v1.0.0", "v3.0.0", False)
+    assert told["news"] == [
+        {"version": "v2.0.0", "lines": ["- seed.py has a value", "- Notes"]},
+        {"version": "v3.0.0", "lines": ["- another value"]},
+    ]
+
+
+@pytest.mark.figure("A12 commands", "no terminal, no yes, nothing applied")
+@pytest.mark.parametrize("words", [["update"], ["update", "--to", "2.0.0"], ["change", "--scheduler", "step"]])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_without_a_terminal_nothing_is_applied_without_a_yes(
+    scaffold: Run, history: History, project: Path, words: list[str], as_json: bool
+) -> None:
+    new_version(history)
+    before, head = tree(project), git(project, "rev-parse", "HEAD")
+
+    refused = scaffold(*words, *(["--json"] if as_json else []))
+
+    assert refused.code == 2
+    assert "error: no terminal to ask for a last yes in\n" in refused.err
+    typed = " ".join([*words, *(["--json"] if as_json else [])])
+    assert f"scaffold {typed} --yes\n" in refused.err
+    assert (tree(project), git(project, "rev-parse", "HEAD")) == (before, head)
+    if as_json:
+        told = json.loads(refused.out)
+        assert (told["applied"], told["error"]["exit_code"]) == (False, 2)
+    applied = scaffold(*words, "--yes", *(["--json"] if as_json else []))
+    assert applied.code == 0, applied.err
+    assert git(project, "rev-parse", "HEAD") != head
+    if as_json:
+        told = json.loads(applied.out)
+        changed = git(project, "show", "--numstat", "--no-renames", "--format=").splitlines()
+        assert [
+            "\t".join([str(file["added"]), str(file["removed"]), file["path"]]) for file in told["files"]
+        ] == changed
+        assert told["applied"]
+        assert ("scheduler" in told["answers"]) == (words[0] == "change")
+
+
+@pytest.mark.figure("A12 commands", "sentences, and JSON of results and errors")
+def test_json_tells_conflicts_and_what_is_shown(scaffold: Run, history: History, project: Path) -> None:
+    replace("p/engine/seed.py", "import random", "import random  # mine")(project)
+    commit(project)
+    history.release(replace(SEED, "import random", "import random  # theirs"))
+
+    shown = json.loads(scaffold("update", "--diff", "--json").out)
+    assert (shown["applied"], shown["conflicts"]) == (False, [f"p/engine/seed.py:{conflict_line(shown['diff'])}"])
+    told = scaffold("update", "--yes", "--json")
+    result = json.loads(told.out)
+
+    assert told.code == 3
+    assert (result["applied"], result["conflicts"], result["error"]["exit_code"]) == (True, shown["conflicts"], 3)
+    assert json.loads(scaffold("update", "--yes", "--json").out)["error"]["message"].startswith("an earlier update")
+
+
+def conflict_line(diff: str) -> int:
+    """The line of the first conflict, as a difference counts it."""
+    hunk, _, rest = diff.partition("/seed.py\n@@ ")[2].partition("@@")
+    before = rest.partition("+<<<<<<< yours")[0].splitlines()[1:]
+    return int(hunk.split("+")[1].split(",")[0]) + sum(not line.startswith("-") for line in before)
 
 
 @pytest.mark.parametrize("flag", ["--check", "--diff"])
@@ -180,7 +259,7 @@ def test_a_project_in_a_folder_of_a_repository_is_updated_there(
     new_version(history)
     monkeypatch.chdir(here / "all" / "inner" / "p" / "tests")
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     project = here / "all" / "inner" / "p"
@@ -204,7 +283,7 @@ def test_edits_are_kept(scaffold: Run, history: History, project: Path) -> None:
         append(SEED, "\n\nVALUE = 1\n"), append("template/project/tests/test_data.py.jinja", "\nMORE = 1\n")
     )
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert "import random  # mine\n" in (project / "p" / "engine" / "seed.py").read_text()
@@ -223,7 +302,7 @@ def test_a_file_that_the_user_deleted_stays_away_and_is_named(scaffold: Run, his
     commit(project)
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert not (project / "p" / "engine" / "seed.py").exists()
@@ -253,7 +332,7 @@ def test_an_edited_file_that_the_template_gives_up_is_kept_beside(
     assert callable(edit)
     history.release(edit)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert f"note: {said}, and you had edited it; yours is kept as tests/test_schedule.py.kept" in result.err
@@ -270,7 +349,7 @@ def test_where_an_edited_file_went_is_told_by_the_template(scaffold: Run, histor
         append("template/moved.yml", "engine/plan.py: train.py and engine/run.py\n"),
     )
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert (
@@ -305,7 +384,7 @@ def test_edits_follow_a_file_to_where_the_template_says_that_it_is_if_half_of_it
     commit(project)
     history.release(rewritten("plan.py", "overview.py", share))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     moved = project / "p" / "engine" / "overview.py"
@@ -339,7 +418,7 @@ def test_imports_of_ones_own_of_a_module_that_moved_are_told(
 
     history.release(rewritten("plan.py", "overview.py", 0.9), others)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     moved = "imports p/engine/plan.py, which is now p/engine/overview.py"
@@ -361,7 +440,7 @@ def test_edits_that_do_not_fit_where_a_file_is_now_are_kept_beside(
     commit(project)
     history.release(rewritten("plan.py", "overview.py", 0.45))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert "note: p/engine/plan.py goes to p/engine/overview.py, and you had edited it; yours is kept as" in result.err
@@ -385,7 +464,7 @@ def test_of_two_files_that_become_one_only_one_brings_its_edits_along(
 
     history.release(joined)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code in (0, 3), result.err
     after = {name: content.decode(errors="replace") for name, content in tree(project).items()}
@@ -405,7 +484,7 @@ def test_a_conflict_in_a_file_that_was_split_says_where_the_rest_of_it_is(
         append("template/moved.yml", "engine/plan.py: engine/overview.py and engine/seed.py\n"),
     )
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     # seed.py was there before, so that it has nothing of it that is new
@@ -424,7 +503,7 @@ def test_edits_follow_a_file_that_the_template_renames(scaffold: Run, history: H
     commit(project)
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 0, result.err
     assert "MINE = 1\n" in (project / "tests" / "test_images.py").read_text()
@@ -439,7 +518,7 @@ def test_a_conflict_is_named_by_file_and_line_and_can_be_given_up(
     before, head = tree(project), git(project, "rev-parse", "HEAD")
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     lines = (project / "p" / "engine" / "seed.py").read_text().splitlines()
     place = lines.index("<<<<<<< yours") + 1
@@ -450,7 +529,7 @@ def test_a_conflict_is_named_by_file_and_line_and_can_be_given_up(
     assert "VALUE = 1" in lines
     assert git(project, "diff", "--name-only", "--diff-filter=U").split() == ["p/engine/seed.py"]
     assert git(project, "rev-parse", "HEAD") == head
-    assert "an earlier update is not finished: p/engine/seed.py has conflicts" in scaffold("update").err
+    assert "an earlier update is not finished: p/engine/seed.py has conflicts" in scaffold("update", "--yes").err
 
     assert "give up    git reset --hard" in result.err
     git(project, "reset", "--quiet", "--hard")
@@ -462,12 +541,12 @@ def test_a_conflict_can_be_finished(scaffold: Run, history: History, project: Pa
     append("p/engine/seed.py", "\nVALUE = 'mine'\n")(project)
     commit(project)
     new_version(history)
-    scaffold("update")
+    scaffold("update", "--yes")
 
     (project / "p" / "engine" / "seed.py").write_text("VALUE = 'both'\n")
     commit(project)
 
-    assert "nothing newer" in scaffold("update").err
+    assert "nothing newer" in scaffold("update", "--yes").err
     assert (project / "docs" / "notes.md").is_file()
 
 
@@ -476,7 +555,7 @@ def test_a_file_that_both_added_is_a_conflict_with_both_in_it(scaffold: Run, his
     commit(project)
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     assert {"My notes", "Notes"} <= set((project / "docs" / "notes.md").read_text().splitlines())
@@ -488,7 +567,7 @@ def test_an_ignored_file_of_the_user_is_not_written_over(scaffold: Run, history:
     append("docs/notes.md", "secret\n")(project)
     new_version(history)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     assert "docs/notes.md comes with the template, and you have a file of that name that git ignores" in result.err
@@ -533,7 +612,7 @@ def replace(source, target):
         time.sleep(3)
 os.replace = replace
 from scaffold.cli import main
-main(["update"])
+main(["update", "--yes"])
 """
 
     process = subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True)
@@ -582,8 +661,8 @@ def test_what_to_type_after_a_conflict_leaves_the_rest_of_the_repository_alone(
     new_version(history)
     monkeypatch.chdir(whole / name / "tests")
 
-    result = scaffold("update")
-    again = scaffold("update")
+    result = scaffold("update", "--yes")
+    again = scaffold("update", "--yes")
 
     assert result.code == again.code == 3
     assert "edit, then    git add -A -- " in result.err
@@ -603,7 +682,7 @@ def test_where_nothing_can_be_locked_it_works_all_the_same(
     new_version(history)
     monkeypatch.setattr("fcntl.flock", no_locks)
 
-    assert scaffold("update").code == 0
+    assert scaffold("update", "--yes").code == 0
     assert scaffold("new", "../q", "--yes").code == 0
     assert sorted(path.name for path in project.parent.iterdir() if "partial" in path.name) == []
 
@@ -616,7 +695,7 @@ def test_a_repository_of_somebody_else_is_named_as_such(scaffold: Run, history: 
     for path in (project, project / ".git"):
         os.chown(path, 12345, 12345)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     assert "git does not trust the repository, because it belongs to somebody else" in result.err
@@ -632,7 +711,7 @@ def test_a_tree_with_changes_is_refused_with_what_to_type(
     edit(project)
     before = tree(project)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     assert 'git add -A && git commit -m "Before the update"' in result.err
@@ -643,7 +722,7 @@ def test_a_tree_with_changes_is_refused_with_what_to_type(
 def test_a_project_without_a_commit_is_refused(scaffold: Run, history: History, project: Path) -> None:
     shutil.rmtree(project / ".git")
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     assert "git init && git add -A && git commit" in result.err
@@ -654,14 +733,14 @@ def test_without_git_it_says_so(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 4
     assert "git was not found" in result.err
 
 
 def test_a_folder_that_is_no_project_is_named(scaffold: Run, history: History, here: Path) -> None:
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 2
     assert "is in no project of torch-scaffold" in result.err
@@ -669,10 +748,10 @@ def test_a_folder_that_is_no_project_is_named(scaffold: Run, history: History, h
 
 def test_there_is_no_way_back_to_an_older_version(scaffold: Run, history: History, project: Path) -> None:
     new_version(history)
-    scaffold("update")
+    scaffold("update", "--yes")
 
-    assert "v1.0.0 is older" in scaffold("update", "--to", "1.0.0").err
-    assert "there is   v1.0.0, v2.0.0" in scaffold("update", "--to", "7").err
+    assert "v1.0.0 is older" in scaffold("update", "--yes", "--to", "1.0.0").err
+    assert "there is   v1.0.0, v2.0.0" in scaffold("update", "--yes", "--to", "7").err
 
 
 @pytest.mark.parametrize("by", ["branch", "commit", "short commit"])
@@ -682,16 +761,16 @@ def test_a_branch_or_a_commit_can_be_named(scaffold: Run, history: History, proj
     found = git(history.folder, "rev-parse", "HEAD").strip()
     named = {"branch": "main", "commit": found, "short commit": found[:8]}[by]
 
-    assert scaffold("update").err.startswith("The project is at v1.0.0")
-    result = scaffold("update", "--to", named)
+    assert scaffold("update", "--yes").err.startswith("The project is at v1.0.0")
+    result = scaffold("update", "--yes", "--to", named)
 
     assert result.code == 0, result.err
     assert answers_of(project)["_commit"] == git(history.folder, "describe", "--tags", found).strip() != "v1.0.0"
     assert (project / "p" / "engine" / "seed.py").read_text().endswith("VALUE = 1\n")
-    assert scaffold("update", "--to", named).err.startswith("The project is at v1.0.0-1-g")
-    assert "v1.0.0 is older than the project's v1.0.0-1-g" in scaffold("update", "--to", "1.0.0").err
+    assert scaffold("update", "--yes", "--to", named).err.startswith("The project is at v1.0.0-1-g")
+    assert "v1.0.0 is older than the project's v1.0.0-1-g" in scaffold("update", "--yes", "--to", "1.0.0").err
     history.release(append(SEED, "OTHER = 2\n"))
-    assert scaffold("update").code == 0
+    assert scaffold("update", "--yes").code == 0
     assert answers_of(project)["_commit"] == "v2.0.0"
 
 
@@ -701,7 +780,7 @@ def test_what_is_no_version_of_the_template_is_told_with_those_there_are(
 ) -> None:
     before = tree(project)
 
-    result = scaffold("update", f"--to={named}")
+    result = scaffold("update", "--yes", f"--to={named}")
 
     assert result.code == 2
     assert "the template has no version " in result.err
@@ -716,7 +795,7 @@ def test_an_identity_that_git_lacks_is_asked_for(
     before = tree(project)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
 
-    result = scaffold("update")
+    result = scaffold("update", "--yes")
 
     assert result.code == 3
     assert 'git config --global user.name "Your Name"' in result.err
@@ -734,7 +813,7 @@ def test_quick_tests_run_afterwards_when_asked(
     commit(project)
     history.release(append(SEED, "\n\nVALUE = 1\n"))
 
-    result = scaffold("update", "--test")
+    result = scaffold("update", "--yes", "--test")
 
     assert result.code == code, result.err
     assert ("the update is done, and the quick tests of the project fail" in result.err) == (code == 1)

@@ -3,6 +3,7 @@
 import os
 
 from scaffold.errors import Refused
+from scaffold.system.shell import join
 from scaffold.updates.last_step.step import Step
 
 
@@ -25,7 +26,7 @@ def take_lock(step: Step) -> None:
     except FileExistsError:
         raise Refused(
             "another git is working in the repository, or was killed there",
-            help=f"wait for it, or, where none runs   rm {step.lock}",
+            help=f"wait for it, or, where none runs   {join(['rm', str(step.lock)])}",
         ) from None
 
 

@@ -25,7 +25,8 @@ HEAD = """# How reliable a generated project is
 Written by the tests themselves (`pytest -m nightly tests/reliability`), which break rendered projects
 in every way below and compare what they come to with an undisturbed run: SHA-256 of weights, optimizer, moving average and
 random generators, where the run stands, every row of `metrics.jsonl`, and the list of images of every batch. Never a
-tolerance, but for B14, where what was trained with another version is measured again.
+tolerance, but for B14, where what was trained with another version is measured again. The rows that begin with A are of the generator
+and of updates (`pytest --figures tests/updates tests/health tests/commands tests/conversation`).
 
 | promise | what was tried | reached | of | on |
 |---|---|---|---|---|
@@ -58,9 +59,9 @@ def note(promise: str, what: str, reached: int, of: int) -> None:
 
 
 def ordered() -> list[dict[str, Any]]:
-    """All figures, by promise."""
+    """All figures, by promise: A of the generator and its updates, B of a project that trains."""
     figures = json.loads(FIGURES.read_text()).values()
-    return sorted(figures, key=lambda row: (int(row["promise"].split()[0].removeprefix("B")), row["what"]))
+    return sorted(figures, key=lambda row: (row["promise"][0], int(row["promise"].split()[0][1:]), row["what"]))
 
 
 def write() -> None:
@@ -85,4 +86,4 @@ def card(figures: list[dict[str, Any]]) -> str:
 
 if __name__ == "__main__":
     write()
-    CARD.write_text(card(ordered()))
+    CARD.write_text(card([row for row in ordered() if row["promise"].startswith("B")]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
+from threading import Timer
 from typing import TypeVar
 
 from .errors import RunError, report
@@ -57,6 +59,10 @@ def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: C
     with exit_status() as status:
         opt = parse(kind, sys.argv[1:], f"python -m {NAME}.train")
         check(opt)
+        if opt.max_minutes:
+            timer = Timer(60 * opt.max_minutes, _time_is_up, (opt.max_minutes,))
+            timer.daemon = True
+            timer.start()
         with Process.start(opt) as process:
             results = []
             for seed in range(opt.seed, opt.seed + opt.seeds):
@@ -68,3 +74,9 @@ def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: C
             if len(results) > 1 and process.rank == 0:
                 print(f"{len(results)} seeds: {mean(results):.4f} +- {stdev(results):.4f}")
     return status.code
+
+
+def _time_is_up(minutes: float) -> None:
+    """Asks this process to save and stop, as a scheduler would."""
+    logging.getLogger(NAME).info(f"--max-minutes {minutes:g} are over")
+    signal.raise_signal(signal.SIGTERM)

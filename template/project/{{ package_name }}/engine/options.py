@@ -41,6 +41,7 @@ class RunOptions:
     batch_size: int = setting(64, "refused", above=0)  # items per step, over all processes
     accumulate: int = setting(1, above=0)  # gradient accumulation: parts of a batch; more need less memory
     eval_every: int = setting(1, above=0)  # epochs between evaluations
+    eval_steps: int = setting(0, least=0)  # evaluate after every so many steps as well, for long epochs; 0 for no
     patience: int = setting(0, least=0)  # early stopping after so many evaluations without a better one; 0 for none
     ema_decay: float = setting(0.0, least=0, below=1)  # evaluate a moving average of the weights; 0 for none
     seed: int = setting(2022, "refused")  # of all randomness
@@ -56,6 +57,8 @@ class RunOptions:
     run_dir: str = setting("run", "free")  # folder of the runs
     log_every: int = setting(20, "free", alike=True, above=0)  # steps between lines of metrics.jsonl
     save_every: int = setting(1, "free", alike=True, above=0)  # epochs between checkpoints
+    save_minutes: float = setting(10.0, "free", alike=True, least=0)  # save within an epoch so often; 0 for no
+    max_minutes: float = setting(0.0, "free", alike=True, least=0, most=1e7)  # save and stop after so long; 0 for no limit
     keep: int = setting(2, "free", least=2)  # newest checkpoints to keep, besides the best one
     agree_every: int = setting(10, "free", alike=True, above=0)  # steps between checks whether to stop
     timeout: int = setting(600, "free", above=0)  # seconds to wait for another process

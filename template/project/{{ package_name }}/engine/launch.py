@@ -13,6 +13,8 @@ from statistics import mean, stdev
 from threading import Timer
 from typing import TypeVar
 
+import torch
+
 from .errors import RunError, report
 from .history import with_recorded_settings
 from .loader import worker_died
@@ -48,10 +50,15 @@ def exit_status() -> Iterator[ExitStatus]:
                 worker.kill()
     except RunError as error:
         status.code = report(error)
-    except RuntimeError as problem:
-        if "DataLoader worker (pid" not in str(problem):  # one that raised says why by itself
+    except (RuntimeError, MemoryError) as problem:
+        said = str(problem)
+        if isinstance(problem, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said:
+            advice = "take a smaller --batch-size, a larger --accumulate, or a smaller model"
+            status.code = report(RunError(f"there is not enough memory; {advice} ({said.partition(chr(10))[0]})"))
+        elif "DataLoader worker (pid" in said:  # one that raised says why by itself
+            status.code = report(worker_died(problem))
+        else:
             raise
-        status.code = report(worker_died(problem))
 
 
 def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: Callable[[Opt, Process], None]) -> int:

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm import tqdm
 
 from . import checkpoint, history
+from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
 from .errors import RunError
 from .loader import Loader, Part, batch_sampler, load
@@ -118,6 +120,8 @@ class Run:
             if not owners:
                 raise RunError(f"the parameters of {name} are not those of one model that is kept; keep that model too")
             self._owner[name] = owners[0]
+        for name, net in self._models.items():
+            check_state(name, net)
         for note in self._start.notes:
             self.log.warning(note)
         if self.opt.ema_decay:
@@ -432,11 +436,15 @@ class Run:
         tensors: dict[str, Any] = {name: model_state(net) for name, net in self._models.items()}
         for name, optimizer in self._optimizers.items():
             tensors[name] = {"state": optimizer_state(self._owner[name], optimizer), "random": random}
+        buffers = {name: other_buffers(net) for name, net in self._models.items()}
         if self._ema is not None:
             with self._ema.swapped():
                 # copies: on a CPU these are the model's own tensors, from which the average is about to leave
                 average = model_state(self._models[self._averaged])
-                tensors["ema"] = {name: value.clone() for name, value in average.items()}
+                tensors["ema"] = {name: deepcopy(value) for name, value in average.items()}
+                buffers["ema"] = other_buffers(self._models[self._averaged])
+        if any(buffers.values()):
+            tensors["buffers"] = buffers
         problem = ""
         if self.process.rank == 0:
             folder = self.folder / "checkpoints"
@@ -464,13 +472,16 @@ class Run:
         state = {name: value for name, value in found.state.items() if name in known}
         random: dict[str, Tensor] = {}
         with checkpoint.loaded(found) as tensors:
+            buffers = tensors.get("buffers", {})
             if self._ema is not None:
                 load_model_state(self._models[self._averaged], tensors.get("ema", tensors[self._averaged]))
+                load_other_buffers(self._models[self._averaged], buffers.get("ema", {}))
                 self._ema.swap()
                 if "ema" not in tensors:
                     state["ema_step"] = state["step"]
             for name, net in self._models.items():
                 load_model_state(net, tensors[name])
+                load_other_buffers(net, buffers.get(name, {}))
             for name, optimizer in self._optimizers.items():
                 load_optimizer_state(self._owner[name], optimizer, tensors[name]["state"])
                 random = tensors[name]["random"]
@@ -514,7 +525,9 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
         problem = f"a batch of {opt.batch_size} items does not divide among {process.world} processes"
         raise RunError(f"{problem}; take --batch-size {fitting}")
     lock: FileLock | None = None
-    start, made_by = history.Start(0), {**provenance(process), "data": same["the training data"]}
+    start = history.Start(0)
+    data = {name: same[name] for name in ("the training data", "the data to evaluate")}
+    made_by = {**provenance(process), "data": data, "source": same["the source of the project"]}
     try:
         with process.raise_together():
             if process.rank == 0:

@@ -1,4 +1,4 @@
-"""Buffers that `state_dict` leaves out (persistent=False): they may change in training too, so checkpoints hold them."""
+"""Buffers that `state_dict` leaves out (persistent=False): training may change them too, so checkpoints hold them."""
 
 from __future__ import annotations
 

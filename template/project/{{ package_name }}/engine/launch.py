@@ -66,11 +66,7 @@ def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: C
     with exit_status() as status:
         opt = parse(kind, sys.argv[1:], f"python -m {NAME}.train")
         check(opt)
-        if opt.max_minutes:
-            timer = Timer(60 * opt.max_minutes, _time_is_up, (opt.max_minutes,))
-            timer.daemon = True
-            timer.start()
-        with Process.start(opt) as process:
+        with time_limit(opt.max_minutes), Process.start(opt) as process:
             results = []
             for seed in range(opt.seed, opt.seed + opt.seeds):
                 settings = with_recorded_settings(replace(opt, seed=seed), process)
@@ -83,7 +79,19 @@ def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: C
     return status.code
 
 
-def _time_is_up(minutes: float) -> None:
-    """Asks this process to save and stop, as a scheduler would."""
-    logging.getLogger(NAME).info(f"--max-minutes {minutes:g} are over")
-    signal.raise_signal(signal.SIGTERM)
+@contextmanager
+def time_limit(minutes: float) -> Iterator[None]:
+    """Asks this process to save and stop after so many minutes, as a scheduler would; 0 for never."""
+
+    def time_is_up() -> None:
+        logging.getLogger(NAME).info(f"--max-minutes {minutes:g} are over")
+        signal.raise_signal(signal.SIGTERM)
+
+    timer = Timer(60 * minutes, time_is_up)
+    timer.daemon = True
+    if minutes:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -21,9 +21,7 @@ BOUNDS = {
 LARGEST = 10**9  # of whole numbers without bounds of their own
 
 
-def setting(
-    default: Any, change: str = "told", alike: bool | None = None, path: bool = False, **bounds: float
-) -> Any:
+def setting(default: Any, change: str = "told", alike: bool | None = None, path: bool = False, **bounds: float) -> Any:
     """A field of the options, with bounds of its value: `least`, `most`, `above`, `below`.
 
     A run that goes on uses a changed value silently ("free"), or with a line in the log ("told", also for a field
@@ -62,8 +60,8 @@ class RunOptions:
     run_dir: str = setting("run", "free")  # folder of the runs
     log_every: int = setting(20, "free", alike=True, above=0)  # steps between lines of metrics.jsonl
     save_every: int = setting(1, "free", alike=True, above=0)  # epochs between checkpoints
-    save_minutes: float = setting(10.0, "free", alike=True, least=0)  # save within an epoch so often; 0 for no
-    max_minutes: float = setting(0.0, "free", alike=True, least=0, most=1e7)  # save and stop after so long; 0 for no limit
+    save_minutes: float = setting(10.0, "free", alike=True, least=0)  # save within an epoch so often; 0 for never
+    max_minutes: float = setting(0.0, "free", alike=True, least=0, most=1e7)  # save and stop after that; 0 for never
     keep: int = setting(2, "free", least=2)  # newest checkpoints to keep, besides the best one
     agree_every: int = setting(10, "free", alike=True, above=0)  # steps between checks whether to stop
     timeout: int = setting(600, "free", above=0)  # seconds to wait for another process

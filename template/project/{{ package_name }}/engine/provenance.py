@@ -79,7 +79,7 @@ def source() -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in found.items()}
 
 
-def files_fingerprint(folder: Path, paths: Sequence[str], targets: Tensor, contents: bool = False) -> str:
+def hash_files(folder: Path, paths: Sequence[str], targets: Tensor, contents: bool = False) -> str:
     """A hash of files: their names below `folder`, their sizes, and what belongs to each.
 
     With `contents` it is of all that is in them, which takes as long as reading them, and shows what sizes cannot.

@@ -99,7 +99,7 @@ class Run:
         self._missed: list[int] = []  # the steps whose checkpoints could not be written
         self._planned = 0  # batches of this epoch
         self._paused = False  # whether the epoch goes on after an evaluation
-        self._saved = time.monotonic()  # when a checkpoint was last safe
+        self._saved_at = time.monotonic()  # when a checkpoint was last safe
         self.signals = Signals()
         self._bar: Any = None
 
@@ -360,7 +360,7 @@ class Run:
 
     def _is_late(self, share: float = 1) -> bool:
         """Whether this share of `--save-minutes` has passed since the last checkpoint."""
-        return 0 < 60 * share * self.opt.save_minutes <= time.monotonic() - self._saved
+        return 0 < 60 * share * self.opt.save_minutes <= time.monotonic() - self._saved_at
 
     def _end(self, why: str) -> None:
         self.progress.finished = {"why": why, "epochs": self.opt.epochs, "patience": self.opt.patience}
@@ -461,7 +461,7 @@ class Run:
             except OSError as error:
                 problem = str(error)
         problem = self.process.broadcast(problem)
-        self._saved = time.monotonic()
+        self._saved_at = time.monotonic()
         if problem:
             self._missed.append(progress.step)
             self.log.error(f"checkpoint {progress.step} could not be saved, the ones before stand: {problem}")

@@ -185,8 +185,8 @@ class Run:
     def batches(self, loader: Loader, epoch: int) -> Iterator[list[Part]]:
         """The batches of an epoch that are left, each in `--accumulate` parts, on the device."""
         sampler, progress, every = batch_sampler(loader), self.progress, self.opt.eval_steps
-        sampler.epoch, sampler.start, sampler.stop = epoch, progress.batch, len(loader)
-        self._planned = len(loader)
+        sampler.epoch, sampler.start = epoch, self.progress.batch
+        self._planned = sampler.stop = len(loader)
         if every:
             ahead = -progress.step % every  # 0 if the run was stopped between this step and its evaluation
             if not ahead and (not progress.batch or progress.step == progress.measured):

@@ -103,7 +103,7 @@ def test_every_option_with_any_value_is_used_or_refused_in_a_sentence(
             train, options = module("train"), module("options").Options
             monkeypatch.setattr(module("engine.run"), "draw", lambda folder: folder)
             monkeypatch.setattr(train, "load_weights", lambda *_: "", raising=False)
-            plain = ["--data-dir", str(data / kind), "--batch-size", "16", "--epochs", "1", "--image-size", "32"]
+            plain = ["--data-dir", str(data / kind), "--batch-size", "16", "--epochs", "1", "--image-size", "16"]
             plain = plain if hasattr(options(), "image_size") else plain[:-2]
             for name, words in trials(options, seen):
                 tried += 1

@@ -73,24 +73,17 @@ def source() -> dict[str, str]:
     """A hash of each file of this package, and of the project's other modules that are in use, such as a model."""
     root = PACKAGE.parent
     loaded = [str(getattr(module, "__file__", None)) for module in [*sys.modules.values()]]
-    others = [Path(path) for path in loaded if path.startswith(f"{root}{os.sep}") and "site-packages" not in path]
+    others = [Path(path) for path in loaded if path.startswith(f"{root}{os.sep}") and "-packages" not in path]
     paths = {*PACKAGE.rglob("*.py"), *(path for path in others if path.suffix == ".py" and path.is_file())}
     found = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(paths)}
     return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in found.items()}
 
 
-def hash_files(folder: Path, paths: Sequence[str], targets: Tensor, contents: bool = False) -> str:
-    """A hash of files: their names below `folder`, their sizes, and what belongs to each.
-
-    With `contents` it is of all that is in them, which takes as long as reading them, and shows what sizes cannot.
-    """
-
-    def one(path: str) -> int | str:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if contents else os.path.getsize(path)
-
+def hash_files(folder: Path, paths: Sequence[str], targets: Tensor) -> str:
+    """A hash of the names of files below `folder`, of their sizes, and of the targets that belong to them."""
     places = range(0, len(paths), 1000)
     with ThreadPoolExecutor(16) as helpers:  # a disk that others share takes its time to answer
-        found = [*helpers.map(lambda place: [one(path) for path in paths[place : place + 1000]], places)]
+        sizes = [*helpers.map(lambda place: [*map(os.path.getsize, paths[place : place + 1000])], places)]
     names = "\n".join(path.removeprefix(f"{folder}{os.sep}") for path in paths)
-    told = f"{names}{found}{targets.tolist()}"
+    told = f"{names}{sizes}{targets.tolist()}"
     return hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()

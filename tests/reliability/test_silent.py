@@ -77,33 +77,49 @@ def seal(work: Path, **noted: object) -> None:
     resealed(manifest.parent)
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_data_that_changed_are_refused_until_one_says_what_to_do(
-    project: Rendered, work: Path, change: Callable[[Path], None]
-) -> None:
-    single = project("single")
-    flags = stopped(single, work)
+def refused_until_one_says_what_to_do(project: Project, work: Path, change: Callable[[Path], None]) -> None:
+    """Changes the data of a stopped run, types the same command, and then what that says."""
+    flags = stopped(project, work)
     change(work / "data")
     before = content(work)
 
-    ended = single.run(work, *flags)
+    ended = project.run(work, *flags)
     kept = content(work)
-    goes_on = single.run(work, *flags, "--data-changed")
-    again = single.run(work, *flags)
-    command = f"python -m {single.package}.train "
+    goes_on = project.run(work, *flags, "--data-changed")
+    again = project.run(work, *flags)
 
+    start = f"{'python' if project.ranks == 1 else 'torchrun ...'} -m {project.package}.train"
     assert ended.code == 4, ended.said
-    assert f"{CHANGES[change]}. To go on with them: {command}" in ended.said
-    go_on, begin = ended.said.partition("To go on with them: ")[2].strip().split("   To begin anew: ")
-    assert go_on == f"{command}{begin.removeprefix(command).removesuffix(' --new-run')} --data-changed".replace(
-        f"{command}", f"{command}--run 1 ", 1
-    )
-    assert "--run 1" not in begin
+    line = next(line for line in ended.said.splitlines() if "To go on with them: " in line)
+    assert f"{CHANGES[change]}. To go on with them: {start} --run 1 " in line
+    go_on, _, begin = line.partition(f"{start} --run 1 ")[2].partition("   To begin anew: ")
+    assert go_on.endswith(" --data-changed")
+    assert begin == f"{start} {go_on.removesuffix(' --data-changed')} --new-run"
     assert kept == before
     assert goes_on.code == 0, goes_on.said
     assert f"{CHANGES[change]}: the result will not be equal" in goes_on.said
     assert again.code == 0, again.said  # the run is finished, and with these data
     assert "run 1 is finished" in again.said
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_data_that_changed_are_refused_until_one_says_what_to_do(
+    project: Rendered, work: Path, change: Callable[[Path], None]
+) -> None:
+    refused_until_one_says_what_to_do(project("single"), work, change)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["rich", "sampler", "ddp_plain", "fsdp_plain"])
+def test_data_that_changed_are_refused_in_every_mode(
+    project: Rendered, work: Path, name: str, figure: Callable[..., None]
+) -> None:
+    for change in CHANGES:
+        refused_until_one_says_what_to_do(project(name), work / change.__name__, change)
+
+    figure(
+        "B12 changed settings", f"{name}: data that changed: refused, or taken when asked", len(CHANGES), len(CHANGES)
+    )
 
 
 def test_data_that_have_moved_are_the_same(project: Rendered, work: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -59,6 +60,7 @@ def same_everywhere(opt: RunOptions, *datasets: Any) -> dict[str, Any]:
     """What must be the same in all processes: settings, versions, this package, and what the data are."""
     alike = [one.name for one in fields(opt) if one.metadata.get("alike", True)]
     data = [[len(one), one.fingerprint() if hasattr(one, "fingerprint") else None] for one in datasets]
+    data = json.loads(json.dumps(data, default=str))  # as it is read back from a checkpoint
     return {
         **{f"--{name.replace('_', '-')}": getattr(opt, name) for name in alike},
         **{f"the data's {name.replace('_', ' ')}": value for name, value in datasets[0].facts.items()},

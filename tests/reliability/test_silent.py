@@ -16,7 +16,7 @@ from tests.reliability.crash.projects import Change, Project, checkpoints, outco
 from tests.reliability.test_damage import resealed
 
 pytest_plugins = ["tests.reliability.crash.fixtures"]
-EPOCHS = ["--epochs", "2"]
+EPOCHS = ["--epochs", "2", "--agree-every", "1"]
 STEP = 2  # of six, after which the run was stopped
 
 
@@ -61,7 +61,8 @@ def stopped(project: Project, work: Path) -> list[str]:
     """Stops a run of data of its own; returns its flags."""
     flags = [*EPOCHS, "--data-dir", str(work / "data")]
     write_images(work / "data")
-    where = {"package": project.package, "where": "forward", "time_": STEP, "number": signal.SIGTERM}
+    passes = (STEP - 1) * project.parts + 1  # the forward pass in which the signal comes
+    where = {"package": project.package, "where": "forward", "time_": passes, "number": signal.SIGTERM}
     assert project.run(work, *flags, faults=[("signal_in", where)]).code == 128 + signal.SIGTERM
     assert steps(work) == [STEP]
     return flags

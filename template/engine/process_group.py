@@ -78,7 +78,7 @@ class ProcessGroup:
     def prepare(self, net: nn.Module, opt: RunOptions) -> nn.Module:
         """The model on the device, ready to train; from here on each process draws random numbers of its own."""
         if opt.compile:
-            net.compile()
+            net.compile(dynamic=False)  # what is compiled must not depend on which batch came first
         self.share_batch_norm(net)
         net = self.to_device(net, opt)
         setup_seed(opt.seed + self.rank, opt.deterministic)

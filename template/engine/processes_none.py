@@ -44,7 +44,7 @@ class Process:
         if self.device.type == "cuda":
             net.to(memory_format=torch.channels_last)  # faster convolutions
         if opt.compile:
-            net.compile()
+            net.compile(dynamic=False)  # what is compiled must not depend on which batch came first
         setup_seed(opt.seed, opt.deterministic)
         return net.to(self.device)
 

@@ -8,8 +8,9 @@ from torch.optim import Optimizer
 
 
 def model_state(net: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, on the CPU."""
-    return {name: value.detach().cpu() for name, value in net.state_dict().items()}
+    """Parameters, buffers and what modules say of themselves (`get_extra_state`) by name, on the CPU."""
+    state = net.state_dict()
+    return {name: value.detach().cpu() if isinstance(value, Tensor) else value for name, value in state.items()}
 
 
 def load_model_state(net: nn.Module, state: dict[str, Tensor]) -> None:

@@ -165,7 +165,7 @@ def test_what_only_has_the_name_of_a_run_is_passed_over(project: Rendered, work:
 
 REFUSED_LATER = {
     "images that are not there": (["--data-dir", "/nowhere/at/all"], 2),
-    "no images to validate on": (["--data-dir", "HALF"], 2),
+    "no images to validate on": (["--data-dir", "HALF"], 4),
     "other batches": (["--lr", "0.5", "--batch-size", "8"], 2),
     "batches that cannot be filled": (["--lr", "0.5", "--seed", "2022", "--data-dir", "FEW"], 2),
     "weights that do not fit": (["--lr", "0.5", "--epochs", "4"], 4),

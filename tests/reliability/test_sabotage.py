@@ -309,8 +309,8 @@ QUICK = [
         (
             (
                 RUN,
-                'load_model_state(self._models[self._averaged], tensors.get(name, tensors[self._averaged]))\n                self._ema.swap()',
-                "pass",
+                'buffers.get(name, {}))\n                self._ema.swap()',
+                'buffers.get(name, {}))',
             ),
         ),
         "rich",
@@ -358,7 +358,7 @@ MORE = [
         "no statistics of batch norms",
         resume,
         (
-            (STATE, "for name, value in net.state_dict().items()}", "for name, value in net.named_parameters()}"),
+            (STATE, "state = net.state_dict()", "state = dict(net.named_parameters())"),
             (STATE, "net.load_state_dict(state)", "net.load_state_dict(state, strict=False)"),
         ),
     ),

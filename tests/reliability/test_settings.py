@@ -198,6 +198,7 @@ SINGLE = [
     elsewhere("threads", 1, 2, fault=("threads", {"number": 2})),
     elsewhere("torch", "2.6.0", torch.__version__, edit=(("torch", "2.6.0"),)),
     elsewhere("device", "cuda", "cpu", edit=(("device", "cuda"),)),
+    elsewhere("gpu", "NVIDIA H100", None, edit=(("gpu", "NVIDIA H100"),)),
 ]
 GROUPS = {"backbone": 0.1, "head": 1.0}
 OTHERS = [
@@ -335,14 +336,14 @@ def test_other_images_of_the_same_classes_are_taken_and_other_classes_are_not(st
     stopped.copy(work / "fewer classes")
     before = content(work / "fewer classes")
 
-    taken = single.run(work / "more images", *EPOCHS, "--data-dir", str(more))
+    taken = single.run(work / "more images", *EPOCHS, "--data-dir", str(more), "--data-changed")
     not_taken = single.run(work / "fewer classes", *EPOCHS, "--data-dir", str(fewer))
 
     assert taken.code == 0, taken.said
     assert f"--data-dir was {single.images} and is {more} from here on" in taken.said
     assert takes_new_images(work / "more images", work)
-    assert not_taken.code == 2
-    assert "and cannot go on with ['class0', 'class1', 'class2']; take --new-run" in not_taken.said
+    assert not_taken.code == 4
+    assert "and cannot go on with ['class0', 'class1', 'class2']. To begin anew: python -m" in not_taken.said
     assert content(work / "fewer classes") == before
 
 
@@ -368,7 +369,7 @@ def test_with_fewer_images_the_rates_end_where_the_run_ends(stopped: Stopped, wo
             (fewer / "train" / f"class{label}" / f"{number}.png").unlink()
     trained = stopped.copy(work / "runs", name)
 
-    ended = trained.run(work / "runs", *EPOCHS, "--data-dir", str(fewer))
+    ended = trained.run(work / "runs", *EPOCHS, "--data-dir", str(fewer), "--data-changed")
 
     assert ended.code == 0, ended.said
     rates = [row["lr/all"] for step, row in rows(work / "runs").items() if step > STEP]
@@ -591,9 +592,19 @@ VARIANTS: list[dict[str, Any]] = [
     {"data": "arrays", "model": "mlp"},
 ]
 # What happens to a setting that changed, as the README of a project has it in its table.
-TAKEN = {"num_workers", "log_every", "save_every", "keep", "loader_timeout", "timeout", "agree_every"}
-TAKEN |= {"cache_mb", "run", "new_run", "run_dir", "seeds", "plan", "given"}  # not of the run, or without effect on it
-TOLD = {"lr", "groups", "losses", "epochs", "patience", "eval_every", "data_dir", "compile", "precision"}
+TAKEN = {"num_workers", "log_every", "save_every", "save_minutes", "max_minutes", "keep"}
+TAKEN |= {"loader_timeout", "timeout", "agree_every"}
+TAKEN |= {
+    "cache_mb",
+    "run",
+    "new_run",
+    "data_changed",
+    "run_dir",
+    "seeds",
+    "plan",
+    "given",
+}  # not of the run, or without effect on it
+TOLD = {"lr", "groups", "losses", "epochs", "patience", "eval_every", "eval_steps", "data_dir", "compile", "precision"}
 TOLD |= {"warmup", "milestones", "gamma", "step_size"}  # the schedule
 TOLD |= {"shift", "rotate", "zoom", "flip"}  # augmentation
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made

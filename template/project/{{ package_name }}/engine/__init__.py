@@ -14,5 +14,6 @@ from .log import train_logger
 from .options import RunOptions, setting
 from .plan import learning_rates, plan
 from .processes import Process
+from .provenance import hash_files
 from .run import Run, open_run
 from .seed import generator, setup_seed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +16,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from . import checkpoint
+from .buffers import load_other_buffers
 from .checkpoint import Checkpoint
 from .errors import RunError
 from .options import RunOptions, change, given, typed
@@ -25,11 +28,12 @@ RENAMED = {"ema": "ema_decay"}  # settings of earlier versions
 
 
 class Record(NamedTuple):
-    """What options.json holds: the settings by name, which of them were typed, and the facts of the data."""
+    """What options.json holds: the settings by name, those that were typed, the facts of the data, where it began."""
 
     options: dict[str, Any]
     given: set[str]
     facts: dict[str, Any]
+    folder: str = ""
 
 
 @dataclass
@@ -157,23 +161,60 @@ def compare(num: int, opt: RunOptions, facts: dict[str, Any], made_by: dict[str,
     gone = {name: old for name, old in record.options.items() if name not in {**vars(opt), **facts}}
     notes += [f"--{name.replace('_', '-')} was {old} and is no longer a setting" for name, old in gone.items()]
     changed = changes(record, opt)
-    for name, value in facts.items():
-        if record.facts.get(name, value) != value:
-            changed[f"the data's {name.replace('_', ' ')}"] = (record.facts[name], value, "refused")
+    other = {name: (record.facts[name], now) for name, now in facts.items() if record.facts.get(name, now) != now}
     if found is not None:
         for name, (old, value, meaning) in changed.items():
             if meaning == "refused":
                 raise RunError(f"run {num} has {name} {old} and cannot go on with {value}; take --new-run")
+        for name, (old, now) in other.items():
+            what = f"run {num} has the data's {name.replace('_', ' ')} {old} and cannot go on with {now}"
+            raise RunError(f"{what}. To begin anew: {_command('--new-run')}", 4)
         then = found.manifest["fingerprint"]
-        for name in ("world", "threads", "torch", "torchvision", "device"):
+        for name in ("world", "threads", "torch", "torchvision", "device", "gpu", "cpu"):
             old, value = then.get(name), made_by.get(name)
             if old is not None and old != value:
                 notes.append(f"{name} was {old} and is {value}: the result will be close, not equal")
-        if then.get("data", made_by.get("data")) != made_by.get("data"):
-            notes.append("the training data have changed since the last checkpoint: the result will not be equal")
+        edited = [name for name, digest in made_by.get("source", {}).items() if _differs(then, "source", name, digest)]
+        if edited:
+            names = ", ".join(edited[:4]) + (f" and {len(edited) - 4} more files" if len(edited) > 4 else "")
+            notes.append(f"changed since the last checkpoint: {names}; the result may differ from here on")
+        if not finished(found.state, opt):
+            notes += changed_data(num, opt, then, made_by)
     if found is None or not finished(found.state, opt):
         notes += [f"{name} was {old} and is {value} from here on" for name, (old, value, _) in changed.items()]
-    return Start(num, found, notes, recorded=not changed)
+    return Start(num, found, notes, recorded=not changed and not other)
+
+
+def changed_data(num: int, opt: RunOptions, then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What to tell of data that are not those of the last checkpoint; refused, unless `--data-changed` says so.
+
+    A run of an older version did not note its data, and takes those that it finds.
+    """
+    for name, value in now.get("data", {}).items():
+        if _differs(then, "data", name, value):
+            before, after = (sum(count for count, _ in each) for each in (then["data"][name], value))
+            what = f"{name} of run {num} have changed since its last checkpoint ({before} items then, {after} now)"
+            if not opt.data_changed:
+                go_on, begin = _command("--data-changed"), _command("--new-run")
+                raise RunError(f"{what}. To go on with them: {go_on}   To begin anew: {begin}", 4)
+            return [f"{what}: the result will not be equal"]
+    return []
+
+
+def _differs(then: dict[str, Any], kind: str, name: str, value: Any) -> bool:
+    """Whether something was noted in a checkpoint and is another one now."""
+    noted = then.get(kind)
+    return isinstance(noted, dict) and noted.get(name, value) != value
+
+
+def _command(flag: str) -> str:
+    """The command that was typed, with another flag; a new run has another number."""
+    words = sys.argv[1:]
+    if flag == "--new-run" and "--run" in words:
+        del words[words.index("--run") : words.index("--run") + 2]
+    words = [word for word in words if flag != "--new-run" or not word.startswith("--run=")]
+    start = "torchrun ..." if "RANK" in os.environ else "python"
+    return f"{start} -m {__package__.partition('.')[0]}.train {shlex.join([*words, flag])}"
 
 
 # files
@@ -200,14 +241,24 @@ def read_record(folder: Path) -> Record:
         options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
         words = saved["given"] if "given" in saved else typed(saved["options"], saved.get("command", []))
         facts = saved.get("facts", saved["options"])  # before 0.4.0 they were among the options
-        return Record({"seed": options["seed"], **options}, {RENAMED.get(word, word) for word in words}, facts)
+        given = {RENAMED.get(word, word) for word in words}
+        return Record({"seed": options["seed"], **options}, given, facts, str(saved.get("folder", "")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise RunError(f"{folder / 'options.json'} is damaged ({problem}); restore it, or take --new-run", 4) from None
 
 
 def read_options(folder: Path, kind: type[Opt]) -> Opt:
-    """The options that a run was made with; those that this project has no more are left out."""
-    return replace(kind(), **known_settings(kind, read_record(folder)))
+    """The options that a run was made with; those that this project has no more are left out.
+
+    A relative path is that of the folder in which the run was started, as long as it is there.
+    """
+    record = read_record(folder)
+    known = known_settings(kind, record)
+    for one in fields(kind):
+        place = Path(record.folder, str(known.get(one.name, "")))
+        if one.metadata.get("path") and record.folder not in ("", str(Path.cwd())) and place.exists():
+            known[one.name] = str(place)
+    return replace(kind(), **known)
 
 
 def known_settings(kind: type[RunOptions], record: Record) -> dict[str, Any]:
@@ -246,5 +297,7 @@ def load_run(
     setup_seed(opt.seed, opt.deterministic)  # computes as the training did
     net = build_model(opt, facts)
     with checkpoint.loaded(found) as tensors:
-        net.load_state_dict(tensors.get(average_of(name), tensors[name]))
+        name = average_of(name) if average_of(name) in tensors else name
+        net.load_state_dict(tensors[name])
+        load_other_buffers(net, tensors.get("buffers", {}).get(name, {}))
     return opt, facts, net, found.state["step"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
 import sys
@@ -9,7 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
+from threading import Timer
 from typing import TypeVar
+
+import torch
 
 from .errors import RunError, report
 from .history import with_recorded_settings
@@ -46,10 +50,15 @@ def exit_status() -> Iterator[ExitStatus]:
                 worker.kill()
     except RunError as error:
         status.code = report(error)
-    except RuntimeError as problem:
-        if "DataLoader worker (pid" not in str(problem):  # one that raised says why by itself
+    except (RuntimeError, MemoryError) as problem:
+        said = str(problem)
+        if isinstance(problem, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said:
+            advice = "take a smaller --batch-size, a larger --accumulate, or a smaller model"
+            status.code = report(RunError(f"there is not enough memory; {advice} ({said.partition(chr(10))[0]})"))
+        elif "DataLoader worker (pid" in said:  # one that raised says why by itself
+            status.code = report(worker_died(problem))
+        else:
             raise
-        status.code = report(worker_died(problem))
 
 
 def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: Callable[[Opt, Process], None]) -> int:
@@ -57,7 +66,7 @@ def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: C
     with exit_status() as status:
         opt = parse(kind, sys.argv[1:], f"python -m {NAME}.train")
         check(opt)
-        with Process.start(opt) as process:
+        with time_limit(opt.max_minutes), Process.start(opt) as process:
             results = []
             for seed in range(opt.seed, opt.seed + opt.seeds):
                 settings = with_recorded_settings(replace(opt, seed=seed), process)
@@ -68,3 +77,21 @@ def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: C
             if len(results) > 1 and process.rank == 0:
                 print(f"{len(results)} seeds: {mean(results):.4f} +- {stdev(results):.4f}")
     return status.code
+
+
+@contextmanager
+def time_limit(minutes: float) -> Iterator[None]:
+    """Asks this process to save and stop after so many minutes, as a scheduler would; 0 for never."""
+
+    def time_is_up() -> None:
+        logging.getLogger(NAME).info(f"--max-minutes {minutes:g} are over")
+        signal.raise_signal(signal.SIGTERM)
+
+    timer = Timer(60 * minutes, time_is_up)
+    timer.daemon = True
+    if minutes:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -149,7 +149,7 @@ def in_memory(dataset: Set, megabytes: float) -> Set | InMemory:
 
 
 class EpochBatchSampler(Sampler[Batch]):
-    """The batches of this process, from `start` on, in an order that follows from (seed, epoch) alone.
+    """The batches of this process, from `start` to `stop`, in an order that follows from (seed, epoch) alone.
 
     In training they are whole, of the order shuffled anew in each epoch, or of `dataset.order(epoch, world)` if there
     is one: numbers (n,), or (groups, n) that stay together, as many in each epoch; process i takes i, i + world and so
@@ -158,6 +158,7 @@ class EpochBatchSampler(Sampler[Batch]):
 
     epoch = 0
     start = 0
+    stop: int | None = None  # all of them
 
     def __init__(self, dataset: Any, opt: RunOptions, process: Process, train: bool) -> None:
         self.dataset, self.opt, self.process, self.train = dataset, opt, process, train
@@ -187,7 +188,8 @@ class EpochBatchSampler(Sampler[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.order().numpy()
-        for place in range(self.start * self.size, self.batches * self.size, self.size):
+        stop = self.batches if self.stop is None else self.stop
+        for place in range(self.start * self.size, stop * self.size, self.size):
             numbers = order[place : place + self.size]
             yield self.epoch, numbers if len(numbers) else np.array([0])
 

@@ -18,16 +18,18 @@ BOUNDS = {
     "above": ("above", operator.gt),
     "below": ("below", operator.lt),
 }
+LARGEST = 10**9  # of whole numbers without bounds of their own
 
 
-def setting(default: Any, change: str = "told", alike: bool | None = None, **bounds: float) -> Any:
+def setting(default: Any, change: str = "told", alike: bool | None = None, path: bool = False, **bounds: float) -> Any:
     """A field of the options, with bounds of its value: `least`, `most`, `above`, `below`.
 
     A run that goes on uses a changed value silently ("free"), or with a line in the log ("told", also for a field
     without `setting`), or refuses it, because the steps already taken would not fit it ("refused"). Processes must have
-    it `alike`, unless it is free.
+    it `alike`, unless it is free. A `path` is that of a file or folder.
     """
-    metadata = {"change": change, "alike": change != "free" if alike is None else alike, "bounds": bounds}
+    alike = change != "free" if alike is None else alike
+    metadata = {"change": change, "alike": alike, "path": path, "bounds": bounds}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -41,21 +43,25 @@ class RunOptions:
     batch_size: int = setting(64, "refused", above=0)  # items per step, over all processes
     accumulate: int = setting(1, above=0)  # gradient accumulation: parts of a batch; more need less memory
     eval_every: int = setting(1, above=0)  # epochs between evaluations
+    eval_steps: int = setting(0, least=0)  # evaluate after every so many steps as well, for long epochs; 0 for no
     patience: int = setting(0, least=0)  # early stopping after so many evaluations without a better one; 0 for none
     ema_decay: float = setting(0.0, least=0, below=1)  # evaluate a moving average of the weights; 0 for none
-    seed: int = setting(2022, "refused")  # seed of all random numbers
+    seed: int = setting(2022, "refused", least=-(2**62), most=2**62)  # seed of all random numbers
     seeds: int = setting(1, "free", alike=True, above=0)  # number of runs, with consecutive seeds
     precision: Literal["fp32", "bf16"] = setting("fp32")  # number format of the forward pass
     deterministic: bool = setting(True, "refused")  # choose algorithms that repeat bit for bit (slower on a GPU)
     compile: bool = setting(False)  # compile the model (torch.compile)
 
-    num_workers: int = setting(2, "free", least=0)  # loader workers of each process
+    num_workers: int = setting(2, "free", least=0, most=1000)  # loader workers of each process
     loader_timeout: int = setting(300, "free", above=0)  # seconds to wait for a loader worker
-    run: int | None = setting(None, "free")  # number of the run to make or to go on with
+    run: int | None = setting(None, "free", least=0)  # number of the run to make or to go on with
     new_run: bool = setting(False, "free")  # make a new run in any case
+    data_changed: bool = setting(False, "free")  # go on with a run whose data have changed since
     run_dir: str = setting("run", "free")  # folder of the runs
     log_every: int = setting(20, "free", alike=True, above=0)  # steps between lines of metrics.jsonl
     save_every: int = setting(1, "free", alike=True, above=0)  # epochs between checkpoints
+    save_minutes: float = setting(10.0, "free", alike=True, least=0)  # save within an epoch so often; 0 for never
+    max_minutes: float = setting(0.0, "free", alike=True, least=0, most=1e7)  # save and stop after that; 0 for never
     keep: int = setting(2, "free", least=2)  # newest checkpoints to keep, besides the best one
     agree_every: int = setting(10, "free", alike=True, above=0)  # steps between checks whether to stop
     timeout: int = setting(600, "free", above=0)  # seconds to wait for another process
@@ -91,17 +97,22 @@ def given(opt: RunOptions) -> set[str]:
 def check(opt: RunOptions) -> None:
     """Refuses values out of bounds, and flags that contradict each other."""
     for one in fields(opt):
-        flag, value = f"--{one.name.replace('_', '-')}", getattr(opt, one.name)
+        flag, value, bounds = f"--{one.name.replace('_', '-')}", getattr(opt, one.name), one.metadata.get("bounds", {})
         if isinstance(value, dict):
             for name, number in value.items():
                 _check_number(f"{flag}.{name}", number, {"least": 0})
-        elif isinstance(value, int | float):
-            _check_number(flag, value, one.metadata.get("bounds", {}))
+        for each in value if isinstance(value, tuple) else [value]:
+            if isinstance(each, int | float):
+                _check_number(flag, each, bounds)
+            elif each == "":
+                raise RunError(f"{flag} is empty; leave it out, or say what it is")
     if opt.run is not None and (opt.new_run or opt.seeds > 1):
         raise RunError("--run is the number of one run; leave out --new-run and --seeds")
 
 
 def _check_number(flag: str, number: float, bounds: dict[str, float]) -> None:
+    if isinstance(number, int) and abs(number) > LARGEST and "most" not in bounds:
+        bounds = {"least": -LARGEST, "most": LARGEST} | bounds
     if not (math.isfinite(number) and all(BOUNDS[name][1](number, bound) for name, bound in bounds.items())):
         words = [f"{BOUNDS[name][0]} {bound:g}" for name, bound in bounds.items()]
         raise RunError(f"{flag} must be {' and '.join(words) or 'a finite number'}, and is {number}")

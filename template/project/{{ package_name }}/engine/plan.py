@@ -8,11 +8,16 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from .errors import RunError
 from .options import RunOptions
+
+MOST_STEPS = 10_000_000  # of a plan, which takes them all
 
 
 def learning_rates(optimizer: Optimizer, scheduler: LRScheduler, steps: int) -> dict[str, list[float]]:
     """The learning rate of each layer group at each step; uses up the scheduler."""
+    if steps > MOST_STEPS:
+        raise RunError(f"a plan of {steps:,} steps would take too long to draw; take fewer --epochs for it")
     groups = {group["name"].split("/")[0]: group for group in optimizer.param_groups}
     rates: dict[str, list[float]] = {name: [] for name in groups}
     with warnings.catch_warnings():

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm import tqdm
 
 from . import checkpoint, history
+from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
 from .errors import RunError
 from .loader import Loader, Part, batch_sampler, load
@@ -58,6 +60,7 @@ class Progress:
     best: float | None = None
     best_step: int = 0
     worse: int = 0  # evaluations since the best one
+    measured: int = 0  # the step of the newest evaluation within an epoch
     window: dict[str, list[float]] = field(default_factory=dict)  # each process's sums since the last row of numbers
     counts: dict[str, int] = field(default_factory=dict)  # the steps that each of them is of
     window_steps: int = 0
@@ -96,6 +99,8 @@ class Run:
         self._random: dict[str, Tensor] = {}  # of the time before an evaluation that is under way
         self._missed: list[int] = []  # the steps whose checkpoints could not be written
         self._planned = 0  # batches of this epoch
+        self._paused = False  # whether the epoch goes on after an evaluation
+        self._saved_at = time.monotonic()  # when a checkpoint was last safe
         self.signals = Signals()
         self._bar: Any = None
 
@@ -121,6 +126,8 @@ class Run:
                     "they are of several, put these into one nn.ModuleDict"
                 )
             self._owner[name] = owners[0]
+        for name, net in self._models.items():
+            check_state(name, net)
         for note in self._start.notes:
             self.log.warning(note)
         if self.opt.ema_decay:
@@ -147,7 +154,10 @@ class Run:
     # called in the loop
 
     def epochs(self, count: int) -> Iterator[int]:
-        """The epochs that are left, until `count`, `--patience` or a `break` ends them; each is saved at its end."""
+        """The epochs that are left, until `count`, `--patience` or a `break` ends them; each is saved at its end.
+
+        With `--eval-steps` an epoch comes once more after each evaluation within it, with the batches that are left.
+        """
         progress = self.progress
         if history.finished(asdict(progress), self.opt):
             self.log.info(f"run {self.num} is finished; for more, raise --epochs, or begin another with --new-run")
@@ -160,7 +170,10 @@ class Run:
                 self._rows = MetricsFile(self.folder, progress.rows)
                 self._writers = open_writers(self._rows, self.folder, progress.step)
         while progress.epoch < count and not progress.finished:
-            epoch, self._began = progress.epoch, time.perf_counter()
+            epoch = progress.epoch
+            if not self._paused:
+                self._began = time.perf_counter()
+            self._paused = False
             ahead = self._scheduler_steps_ahead()
             yield epoch
             for optimizer in self._optimizers.values():  # torch marks those that have a scheduler
@@ -169,18 +182,26 @@ class Run:
                     raise RunError("give the scheduler to run.catch_up too, or a resumed run would begin it anew")
             if ahead != self._scheduler_steps_ahead():
                 raise RunError("step the scheduler once after each step of the optimizer; a resumed run counts on it")
-            if progress.epoch == epoch:
+            progress.measured = progress.step
+            if progress.epoch == epoch and not self._paused:
                 self._end_epoch("", better=False)
 
     def is_measured(self, epoch: int) -> bool:
-        """Whether an epoch ends with an evaluation: each `--eval-every`-th and the last one."""
+        """Whether an evaluation is due: every `--eval-steps`, and after each `--eval-every`-th epoch and the last."""
+        if self.opt.eval_steps and self.progress.step % self.opt.eval_steps == 0:
+            return True
         return (epoch + 1) % self.opt.eval_every == 0 or epoch + 1 == self.opt.epochs
 
     def batches(self, loader: Loader, epoch: int) -> Iterator[list[Part]]:
         """The batches of an epoch that are left, each in `--accumulate` parts, on the device."""
-        sampler = batch_sampler(loader)
+        sampler, progress, every = batch_sampler(loader), self.progress, self.opt.eval_steps
         sampler.epoch, sampler.start = epoch, self.progress.batch
-        self._planned = len(loader)
+        self._planned = sampler.stop = len(loader)
+        if every:
+            ahead = -progress.step % every  # 0 if the run was stopped between this step and its evaluation
+            if not ahead and (not progress.batch or progress.step == progress.measured):
+                ahead = every
+            sampler.stop = min(len(loader), progress.batch + ahead)
         noise: dict[int, Tensor] = {}
 
         def epoch_noise(count: int) -> Tensor:
@@ -199,6 +220,7 @@ class Run:
         for parts in self._bar:
             self._numbers += [part.numbers for part in parts]
             yield [part.to(self.process)._replace(epoch_noise=epoch_noise) for part in parts]
+        self._paused = sampler.stop < len(loader)
 
     def parts(self, model: nn.Module, batch: list[Part]) -> Iterator[Part]:
         """The parts of a batch; the gradients of several processes meet once, after the last one."""
@@ -263,20 +285,38 @@ class Run:
             progress.window_steps = 0
             self._bar.set_postfix(loss=f"{values['train/loss']:.4f}")
             self._log("train", {**values, **self._rates()})
-        self.stop_if_asked(progress.step)
+        self.stop_if_asked(progress.step, progress.batch < self._planned and self._is_late())
 
-    def stop_if_asked(self, count: int) -> None:
-        """Leaves, and saves on the way out, when a signal has asked for it; every process calls it after each batch."""
+    def stop_if_asked(self, count: int, save: bool = False) -> None:
+        """Leaves, and saves on the way out, when a signal has asked for it; every process calls it after each batch.
+
+        With `save` it saves and goes on.
+        """
         every = self.opt.agree_every if self.process.world > 1 else 1
-        if count % every == 0 and self.process.any_process(self.signals.number > 0):
-            raise Stop
+        if count % every == 0 and self.process.any_process(save or self.signals.number > 0):
+            if self.process.any_process(self.signals.number > 0):
+                raise Stop
+            self._save()
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
-        """Around an evaluation: with `--ema-decay`, the model has its averaged weights."""
-        self._random = rng_state()  # with which a run that is stopped in here goes on
+        """Around an evaluation: with `--ema-decay`, the model has its averaged weights.
+
+        A run that is stopped in here goes on from before it, whatever the evaluation has drawn or counted.
+        """
+        if self.process.any_process(self._is_late(0.1)):  # an evaluation may take long too
+            self._save()
+        self._random = rng_state()
         with self._ema.swapped() if self._ema is not None else nullcontext():
-            yield
+            modules = [module for net in self._models.values() for module in net.modules()]
+            buffers = [(module, *each) for module in modules for each in module.named_buffers(recurse=False)]
+            before = [buffer.clone() for _, _, buffer in buffers]
+            try:
+                yield
+            except Stop:
+                for (module, name, buffer), kept in zip(buffers, before, strict=True):
+                    setattr(module, name, buffer.copy_(kept))  # an evaluation may also have replaced it
+                raise
         self._random = {}
 
     def measured(self, values: dict[str, float], best: str | None, more_is_better: bool) -> None:
@@ -294,7 +334,14 @@ class Run:
             progress.best, progress.best_step = last, progress.step
         if 0 < self.opt.patience <= progress.worse:
             self._end(f"no better {best} in {progress.worse} evaluations")
-        self._end_epoch("  ".join(f"{name} {value:.4f}" for name, value in values.items()), better)
+        summary = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+        progress.measured = progress.step
+        if not self._paused:
+            self._end_epoch(summary, better)
+            return
+        self.log.info(f"step {progress.step}  {summary}")
+        if better or progress.finished:
+            self._save()
 
     def finish(self) -> float:
         """Ends the run, also after a `break`: the same command leaves it as it is. Returns the last value measured."""
@@ -329,6 +376,10 @@ class Run:
     def _scheduler_steps_ahead(self) -> list[int]:
         """How many more steps than the optimizer each scheduler has taken; a ChainedScheduler does not count them."""
         return [one.last_epoch - self.progress.step for one in self._schedulers if hasattr(one, "last_epoch")]
+
+    def _is_late(self, share: float = 1) -> bool:
+        """Whether this share of `--save-minutes` has passed since the last checkpoint."""
+        return 0 < 60 * share * self.opt.save_minutes <= time.monotonic() - self._saved_at
 
     def _end(self, why: str) -> None:
         self.progress.finished = {"why": why, "epochs": self.opt.epochs, "patience": self.opt.patience}
@@ -404,11 +455,16 @@ class Run:
         tensors: dict[str, Any] = {name: model_state(net) for name, net in self._models.items()}
         for name, optimizer in self._optimizers.items():
             tensors[name] = {"state": optimizer_state(self._owner[name], optimizer), "random": random}
+        buffers = {name: other_buffers(net) for name, net in self._models.items()}
         if self._ema is not None:
             with self._ema.swapped():
                 # copies: on a CPU these are the model's own tensors, from which the average is about to leave
                 average = model_state(self._models[self._averaged])
-                tensors[history.average_of(self._averaged)] = {name: value.clone() for name, value in average.items()}
+                name = history.average_of(self._averaged)
+                tensors[name] = {key: deepcopy(value) for key, value in average.items()}
+                buffers[name] = other_buffers(self._models[self._averaged])
+        if any(buffers.values()):
+            tensors["buffers"] = buffers
         problem = ""
         if self.process.rank == 0:
             folder = self.folder / "checkpoints"
@@ -425,6 +481,7 @@ class Run:
             except OSError as error:
                 problem = str(error)
         problem = self.process.broadcast(problem)
+        self._saved_at = time.monotonic()
         if problem:
             self._missed.append(progress.step)
             self.log.error(f"checkpoint {progress.step} could not be saved, the ones before stand: {problem}")
@@ -435,14 +492,17 @@ class Run:
         state = {name: value for name, value in found.state.items() if name in known}
         random: dict[str, Tensor] = {}
         with checkpoint.loaded(found) as tensors:
+            buffers = tensors.get("buffers", {})
             if self._ema is not None:
                 name = history.average_of(self._averaged)
                 load_model_state(self._models[self._averaged], tensors.get(name, tensors[self._averaged]))
+                load_other_buffers(self._models[self._averaged], buffers.get(name, {}))
                 self._ema.swap()
                 if name not in tensors:
                     state["ema_step"] = state["step"]
             for name, net in self._models.items():
                 load_model_state(net, tensors[name])
+                load_other_buffers(net, buffers.get(name, {}))
             for name, optimizer in self._optimizers.items():
                 load_optimizer_state(self._owner[name], optimizer, tensors[name]["state"])
                 random = tensors[name]["random"]
@@ -488,7 +548,9 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
         problem = f"a batch of {opt.batch_size} items does not divide among {process.world} processes"
         raise RunError(f"{problem}; take --batch-size {fitting}")
     lock: FileLock | None = None
-    start, made_by = history.Start(0), {**provenance(process), "data": same["the training data"]}
+    start = history.Start(0)
+    data = {name: same[name] for name in ("the training data", "the data to evaluate")}
+    made_by = {**provenance(process), "data": data, "source": same["the source of the project"]}
     try:
         with process.raise_together():
             if process.rank == 0:

@@ -1,0 +1,123 @@
+"""Every option with values that make no sense: it is used as said, or refused in a sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scaffold.render.rendering import render
+from tests.generated.rendered import importable, write_images
+from tests.reliability.test_settings import VARIANTS
+
+HUGE, NUMBERS = "1000000000000", ["-1", "0", "1", "nan", "inf", "x"]
+
+
+def values(kind: str) -> list[list[str]]:
+    """What is tried of an option of this type; `{}` stands for its flag."""
+    if kind == "bool":
+        return [["--{}"], ["--no-{}"], ["--{}", "3"]]
+    if kind.startswith("Literal"):
+        return [["--{}", word] for word in ("fp32", "bf16", "", "x")]
+    if kind in ("str", "tuple[str, ...]"):
+        return [["--{}", word] for word in ("", "x", "1")]
+    if kind == "dict[str, float]":
+        return [["--{}", word] for word in [*NUMBERS, "1e30"]]
+    return [["--{}", word] for word in [*NUMBERS, HUGE if "int" in kind else "1e30"]]
+
+
+def write_data(folder: Path) -> Path:
+    """Images by class, a table of them with numbers, and arrays, in a folder each."""
+    write_images(folder / "folders")
+    (folder / "image_table").mkdir()
+    with (folder / "image_table" / "table.csv").open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["image", "split", "size"])
+        for number, path in enumerate(sorted((folder / "folders").rglob("*.png"))):
+            lines.writerow([path, path.parent.parent.name, number % 7])
+    (folder / "arrays").mkdir()
+    numbers = np.random.default_rng(0)
+    for split, count in (("train", 48), ("val", 20)):
+        inputs = numbers.integers(0, 256, (count, 8, 8), dtype=np.uint8)
+        np.savez(folder / "arrays" / f"{split}.npz", inputs=inputs, targets=np.arange(count) % 4)
+    return folder
+
+
+def attempt(train: ModuleType, options: Any, *flags: str) -> tuple[Any, str]:
+    """How a training ends that is started in this process, and what it says; None if it ends with a traceback."""
+    said = io.StringIO()
+    before, sys.argv = sys.argv, ["train", *flags]
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            return train.launch(options, train.train, train.show_plan), said.getvalue()
+    except SystemExit as ended:
+        return ended.code, said.getvalue()
+    except Exception:  # noqa: BLE001, that is what is looked for
+        return None, said.getvalue() + traceback.format_exc()
+    finally:
+        sys.argv = before
+
+
+def trials(options: Any, seen: set[str]) -> Iterator[tuple[str, list[str]]]:
+    """The options of a project that no other one has shown, and what is tried of each."""
+    for one in fields(options):
+        if one.name in seen or one.name == "given":
+            continue
+        if one.name != "image_size":  # which each model has its own say in
+            seen.add(one.name)
+        names = [one.name]
+        if "dict" in str(one.type):
+            names = [f"{one.name}.{key}" for key in vars(options())[one.name]]
+        for name in names:
+            for words in values(str(one.type).split(" | ")[0]):
+                yield name, [word.replace("{}", name.replace("_", "-")) for word in words]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def test_every_option_with_any_value_is_used_or_refused_in_a_sentence(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[str] = set()
+    wrong, tried = [], 0
+    for number, answers in enumerate(VARIANTS):
+        folder = tmp_path / f"bounds_{number}"
+        render({"project_name": folder.name, "logger": "none", **answers}, folder)
+        kind = answers.get("data", "image_table" if answers.get("task") == "regression" else "folders")
+        monkeypatch.chdir(folder)
+        with importable(folder) as module:
+            train, options = module("train"), module("options").Options
+            monkeypatch.setattr(module("engine.run"), "draw", lambda folder: folder)
+            monkeypatch.setattr(train, "load_weights", lambda *_: "", raising=False)
+            plain = ["--data-dir", str(data / kind), "--batch-size", "16", "--epochs", "1", "--image-size", "16"]
+            plain = plain if hasattr(options(), "image_size") else plain[:-2]
+            for name, words in trials(options, seen):
+                tried += 1
+                began = time.monotonic()
+                # to compile takes a minute, and many seeds take for ever
+                extra = (
+                    ["--plan"] if name in ("seeds", "compile") else ["--run-dir", str(tmp_path / "runs" / str(tried))]
+                )
+                code, said = attempt(train, options, *plain, *extra, *words)
+                refused = code in (2, 4, 5, 6) and said
+                if not (code == 0 or refused) or "Traceback" in said:
+                    wrong.append(f"{answers}: {' '.join(words)}: {code} {said[-600:]}")
+                    print(wrong[-1], flush=True)
+                elif time.monotonic() - began > 60:
+                    wrong.append(f"{' '.join(words)} took {time.monotonic() - began:.0f} s")
+    print(tried, "tried")
+    assert wrong == [], "\n\n".join(wrong)

@@ -1,0 +1,257 @@
+"""What changed since a run was stopped (data, sources, machine) is refused or told, and nothing of a model is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tree
+from tests.reliability.crash.fixtures import Rendered
+from tests.reliability.crash.projects import Change, Project, checkpoints, outcome, steps, write_images, write_png
+from tests.reliability.test_damage import resealed
+
+pytest_plugins = ["tests.reliability.crash.fixtures"]
+EPOCHS = ["--epochs", "2", "--agree-every", "1"]
+STEP = 2  # of six, after which the run was stopped
+
+
+def remove(data: Path) -> None:
+    (data / "train" / "class1" / "3.png").unlink()
+
+
+def add(data: Path) -> None:
+    shutil.copy(data / "train" / "class1" / "3.png", data / "train" / "class2" / "more.png")
+
+
+def replace_one(data: Path) -> None:
+    write_png(data / "train" / "class1" / "3.png", [[[250, 0, 0]] * 8] * 8)
+
+
+def swap_classes(data: Path) -> None:
+    one, two = data / "train" / "class1", data / "train" / "class2"
+    one.rename(data / "aside")
+    two.rename(one)
+    (data / "aside").rename(two)
+
+
+def prune_val(data: Path) -> None:
+    (data / "val" / "class3" / "0.png").unlink()
+
+
+CHANGES: dict[Callable[[Path], None], str] = {
+    remove: "the training data of run 1 have changed since its last checkpoint (48 items then, 47 now)",
+    add: "the training data of run 1 have changed since its last checkpoint (48 items then, 49 now)",
+    replace_one: "the training data of run 1 have changed since its last checkpoint (48 items then, 48 now)",
+    swap_classes: "the training data of run 1 have changed since its last checkpoint (48 items then, 48 now)",
+    prune_val: "the data to evaluate of run 1 have changed since its last checkpoint (20 items then, 19 now)",
+}
+
+
+def content(work: Path) -> dict[str, bytes]:
+    """All files of the run but its lock and its log."""
+    return {name: data for name, data in tree(work / "run").items() if Path(name).name not in ("lock", "train.log")}
+
+
+def stopped(project: Project, work: Path) -> list[str]:
+    """Stops a run of data of its own; returns its flags."""
+    flags = [*EPOCHS, "--data-dir", str(work / "data")]
+    write_images(work / "data")
+    passes = (STEP - 1) * project.parts + 1  # the forward pass in which the signal comes
+    where = {"package": project.package, "where": "forward", "time_": passes, "number": signal.SIGTERM}
+    assert project.run(work, *flags, faults=[("signal_in", where)]).code == 128 + signal.SIGTERM
+    assert steps(work) == [STEP]
+    return flags
+
+
+def seal(work: Path, **noted: object) -> None:
+    """Changes what the checkpoint says of where it was made; None takes it out."""
+    manifest = checkpoints(work) / str(STEP) / "MANIFEST.json"
+    said = json.loads(manifest.read_text())
+    said["fingerprint"].update(noted)
+    said["fingerprint"] = {name: value for name, value in said["fingerprint"].items() if value is not None}
+    manifest.write_text(json.dumps(said))
+    resealed(manifest.parent)
+
+
+def refused_until_one_says_what_to_do(project: Project, work: Path, change: Callable[[Path], None]) -> None:
+    """Changes the data of a stopped run, types the same command, and then what that says."""
+    flags = stopped(project, work)
+    change(work / "data")
+    before = content(work)
+
+    ended = project.run(work, *flags)
+    kept = content(work)
+    goes_on = project.run(work, *flags, "--data-changed")
+    again = project.run(work, *flags)
+
+    start = f"{'python' if project.ranks == 1 else 'torchrun ...'} -m {project.package}.train"
+    assert ended.code == 4, ended.said
+    line = next(line for line in ended.said.splitlines() if "To go on with them: " in line)
+    assert f"{CHANGES[change]}. To go on with them: {start} --run 1 " in line
+    go_on, _, begin = line.partition(f"{start} --run 1 ")[2].partition("   To begin anew: ")
+    assert go_on.endswith(" --data-changed")
+    assert begin == f"{start} {go_on.removesuffix(' --data-changed')} --new-run"
+    assert kept == before
+    assert goes_on.code == 0, goes_on.said
+    assert f"{CHANGES[change]}: the result will not be equal" in goes_on.said
+    assert again.code == 0, again.said  # the run is finished, and with these data
+    assert "run 1 is finished" in again.said
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_data_that_changed_are_refused_until_one_says_what_to_do(
+    project: Rendered, work: Path, change: Callable[[Path], None]
+) -> None:
+    refused_until_one_says_what_to_do(project("single"), work, change)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["rich", "sampler", "ddp_plain", "fsdp_plain"])
+def test_data_that_changed_are_refused_in_every_mode(
+    project: Rendered, work: Path, name: str, figure: Callable[..., None]
+) -> None:
+    for change in CHANGES:
+        refused_until_one_says_what_to_do(project(name), work / change.__name__, change)
+
+    figure(
+        "B12 changed settings", f"{name}: data that changed: refused, or taken when asked", len(CHANGES), len(CHANGES)
+    )
+
+
+def test_data_that_have_moved_are_the_same(project: Rendered, work: Path) -> None:
+    single = project("single")
+    flags = stopped(single, work)
+    (work / "data").rename(work / "elsewhere")
+
+    ended = single.run(work, *flags[:-1], str(work / "elsewhere"))
+
+    assert ended.code == 0, ended.said
+    assert "have changed" not in ended.said
+
+
+def test_classes_that_were_added_need_a_new_run(project: Rendered, work: Path) -> None:
+    single = project("single")
+    flags = stopped(single, work)
+    shutil.copytree(work / "data" / "train" / "class0", work / "data" / "train" / "class9")
+
+    ended = single.run(work, *flags, "--data-changed")
+
+    assert ended.code == 4, ended.said
+    assert "run 1 has the data's classes ['class0', 'class1', 'class2', 'class3'] and cannot go on with" in ended.said
+    assert "To begin anew: python -m" in ended.said
+
+
+def test_a_run_of_an_older_version_takes_the_data_that_it_finds(project: Rendered, work: Path) -> None:
+    single = project("single")
+    flags = stopped(single, work)
+    seal(work, data=None, source=None, cpu=None)
+    remove(work / "data")
+
+    ended = single.run(work, *flags)
+    prune_val(work / "data")
+    more = single.run(work, *flags, "--epochs", "3")
+
+    assert ended.code == 0, ended.said
+    assert "have changed" not in ended.said
+    assert more.code == 4, more.said
+
+
+def test_sources_and_a_cpu_that_changed_are_told(project: Rendered, work: Path) -> None:
+    single = project("single")
+    flags = stopped(single, work)
+    seal(work, cpu="x86_64 AVX9")
+    comment: Change = (
+        "PACKAGE/model.py",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\n# x\n",
+    )
+    edited = single.changed(work / "edited", [comment])
+
+    ended = edited.run(work, *flags)
+
+    assert ended.code == 0, ended.said
+    assert f"changed since the last checkpoint: {single.package}/model.py; the result may differ" in ended.said
+    assert "cpu was x86_64 AVX9 and is " in ended.said
+
+
+def test_a_relative_data_folder_is_that_of_the_run(project: Rendered, work: Path) -> None:
+    single = project("single")
+    write_images(single.folder / "near")
+    assert single.run(work, "--epochs", "1", "--data-dir", "near").code == 0
+    elsewhere = single.changed(work / "elsewhere", [])  # which the evaluation is started in
+    shutil.rmtree(elsewhere.folder / "near" / "val" / "class3")
+
+    ended = elsewhere.run(work, str(work / "run" / "1"), module="evaluate")
+
+    assert ended.code == 0, ended.said
+    assert f"on {single.folder / 'near' / 'val'}" in ended.said
+    assert "class3                     5" in ended.said
+
+
+# A model that counts in a buffer that state_dict leaves out, and in what it says of itself.
+COUNTS: list[Change] = [
+    ("PACKAGE/model.py", "from torch import Tensor, nn\n", "import torch\nfrom torch import Tensor, nn\n"),
+    (
+        "PACKAGE/model.py",
+        "        super().__init__()\n",
+        """        super().__init__()
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+        self.calls = 0
+""",
+    ),
+    (
+        "PACKAGE/train.py",
+        "                    with process.autocast(opt):\n",
+        """                    net.seen += images.mean()
+                    net.calls += 1
+                    images = images + net.seen * 0.01 + net.calls * 0.01
+                    with process.autocast(opt):
+""",
+    ),
+]
+SAYS = """
+    def get_extra_state(self):
+        return {"calls": self.calls}
+
+    def set_extra_state(self, state):
+        self.calls = state["calls"]
+
+    def forward("""
+
+
+def test_what_a_model_keeps_beside_its_state_is_kept(project: Rendered, work: Path) -> None:
+    single = project("single")
+    says: Change = ("PACKAGE/model.py", "\n    def forward(", SAYS)
+    cannot = (says[0], says[1], SAYS.replace('{"calls": self.calls}', "self"))
+    counting = single.changed(work / "counting", [*COUNTS, says])
+    flags = [*EPOCHS, "--ema-decay", "0.9"]
+    assert counting.run(work / "undisturbed", *flags).code == 0
+    where = {"package": single.package, "where": "forward", "time_": 5, "number": signal.SIGTERM}
+
+    assert counting.run(work / "run", *flags, faults=[("signal_in", where)]).code == 128 + signal.SIGTERM
+    assert counting.run(work / "run", *flags).code == 0
+    refused = single.changed(work / "cannot", [*COUNTS, cannot]).run(work / "refused", *flags)
+
+    assert outcome(work / "undisturbed").differs(outcome(work / "run")) == []
+    assert refused.code == 2, refused.said
+    assert (
+        "a run cannot keep _extra_state of model, a Net" in refused.said
+        or "a run cannot keep _extra_state" in refused.said
+    )
+
+
+def test_one_class_alone_is_refused(project: Rendered, work: Path) -> None:
+    write_images(work / "data")
+    for split in ("train", "val"):
+        for label in (1, 2, 3):
+            shutil.rmtree(work / "data" / split / f"class{label}")
+
+    ended = project("single").run(work, "--data-dir", str(work / "data"))
+
+    assert ended.code == 2, ended.said
+    assert "has the class 'class0' alone; there is nothing to tell apart" in ended.said

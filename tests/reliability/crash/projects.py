@@ -68,9 +68,9 @@ class Started:
     pids: list[int]
     output: Path
 
-    def wait(self) -> Ended:
-        """Until all its processes are gone."""
-        codes = self.project.ask({"do": "wait", "pids": self.pids})
+    def wait(self, limit: float = 1e6) -> Ended:
+        """Until all its processes are gone; after so many seconds they are killed."""
+        codes = self.project.ask({"do": "wait", "pids": self.pids, "limit": limit})
         failed = [code for code in codes if code]
         return Ended(failed[0] if failed else 0, codes, self.output.read_text(errors="replace"))
 

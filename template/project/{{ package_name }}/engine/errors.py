@@ -28,9 +28,9 @@ def report(error: RunError) -> int:
 
 def disk_error(problem: OSError) -> RunError:
     """What the disk has refused, as a sentence."""
-    path = problem.filename
+    path = problem.filename2 or problem.filename
     if path is None:
         return RunError(str(problem), 5)
-    if isinstance(problem, (FileExistsError, NotADirectoryError)) or os.path.islink(path):
+    if isinstance(problem, (FileExistsError, NotADirectoryError)):
         return RunError(f"{path} is neither a folder nor a link to one; move it away", 5)
     return RunError(f"{path} cannot be used: {problem.strerror}", 5)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 from filelock import FileLock, Timeout
 from torch import nn
 
-from . import checkpoint
+from . import checkpoint, files
 from .checkpoint import Checkpoint
-from .errors import RunError
+from .errors import RunError, disk_error
 from .options import RunOptions, change, given, typed
 from .processes import Process
 from .seed import setup_seed
@@ -66,7 +66,7 @@ def choose(opt: RunOptions) -> int | None:
             break
     folder = root / str(max(runs.values(), default=0)) / "checkpoints"
     with suppress(RunError, IndexError, OSError, ValueError):  # of a damaged one it is found out when the run goes on
-        said = json.loads((folder / str(checkpoint.steps(folder)[-1]) / "state.json").read_text())
+        said = json.loads(files.read(folder / str(checkpoint.steps(folder)[-1]) / "state.json"))
         # to verify takes time, so it is done only if the run says that it is finished
         if len(runs) == opt.seeds and finished(said, opt) and (found := checkpoint.newest(folder)[0]):
             return None if finished(found.state, opt) else runs.get(opt.seed)
@@ -116,9 +116,15 @@ def numbers(root: Path) -> list[int]:
 
 def is_run(folder: Path) -> bool:
     """Whether there is a run; an error if there are checkpoints, but no record of what they are of."""
-    if os.path.lexists(folder / "options.json"):
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as problem:
+        raise RunError(f"{disk_error(problem)}; restore it, or take --new-run", 4) from None
+    if "options.json" in names:
         return True
-    if os.path.lexists(folder / "checkpoints") and checkpoint.steps(folder / "checkpoints"):
+    if "checkpoints" in names and checkpoint.steps(folder / "checkpoints"):
         raise RunError(f"{folder} has checkpoints and no options.json; restore it, or take --new-run", 4)
     return False
 
@@ -180,14 +186,11 @@ def compare(num: int, opt: RunOptions, facts: dict[str, Any], made_by: dict[str,
 
 
 def write_record(folder: Path, opt: RunOptions, facts: dict[str, Any], made_by: dict[str, Any]) -> None:
-    """Writes options.json, whole or not at all."""
+    """Writes options.json."""
     options = {name: value for name, value in asdict(opt).items() if name != "given"}
     record = {"options": options, "given": sorted(given(opt)), "facts": facts, **made_by}
-    beside = folder / "options.json.tmp"
-    checkpoint.write(beside, json.dumps(record, indent=1).encode())
-    beside.replace(folder / "options.json")
-    for changed in (folder, folder.parent):
-        checkpoint.sync_folder(changed)
+    files.replace(folder / "options.json", json.dumps(record, indent=1).encode())
+    files.sync_folder(folder.parent)
 
 
 def read_record(folder: Path) -> Record:
@@ -195,13 +198,15 @@ def read_record(folder: Path) -> Record:
     if not is_run(folder):
         raise RunError(f"{folder} is not the folder of a run: it has no options.json")
     try:
-        saved = json.loads((folder / "options.json").read_text())
+        saved = json.loads(files.read(folder / "options.json"))
         options = {RENAMED.get(name, name): value for name, value in saved["options"].items()}
         options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
         words = saved["given"] if "given" in saved else typed(saved["options"], saved.get("command", []))
         facts = saved.get("facts", saved["options"])  # before 0.4.0 they were among the options
         return Record({"seed": options["seed"], **options}, {RENAMED.get(word, word) for word in words}, facts)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+    except OSError as problem:
+        raise RunError(f"{disk_error(problem)}; restore it, or take --new-run", 4) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise RunError(f"{folder / 'options.json'} is damaged ({problem}); restore it, or take --new-run", 4) from None
 
 

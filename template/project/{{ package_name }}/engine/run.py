@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from . import checkpoint, history
 from .ema import EMA
-from .errors import RunError
+from .errors import RunError, disk_error
 from .loader import Loader, Part, batch_sampler, load
 from .log import NAME, MetricsFile, open_writers
 from .options import RunOptions
@@ -294,7 +294,7 @@ class Run:
                     best = f"{progress.last:.4f}, best {progress.best:.4f} (step {progress.best_step})"
                 self.log.info(f"done: {best}; {picture}")
             except OSError as error:
-                lost.append(str(error))
+                lost.append(str(disk_error(error)))
         if lost:
             raise RunError(f"the run is done, but not all of it could be written: {', '.join(lost)}", 5)
         return progress.last
@@ -396,7 +396,7 @@ class Run:
             try:
                 for writer in self._writers:
                     writer.flush()
-                if not self._start.recorded:
+                if not (self._start.recorded and (self.folder / "options.json").is_file()):
                     self._record()
                 checkpoint.save(folder, progress.step, tensors, asdict(progress), self._made_by)
                 with suppress(RunError):  # a folder that cannot be listed: this checkpoint is safe all the same

@@ -417,10 +417,34 @@ def bad_worker(package: str, what: str, number: int) -> None:
                 time.sleep(3600)
             if what == "die":
                 die()
-            raise OSError(5, "Input/output error") if what == "raise" else RuntimeError(what)
+            if what == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+                time.sleep(60)
+            kinds: dict[str, Exception] = {"raise": OSError(5, "Input/output error"), "no more": EOFError(what)}
+            raise kinds.get(what, RuntimeError(what))
         return fetch(self, wanted)
 
     data.MyDataset.__getitem__ = bad
+
+
+def signal_after(seconds: float, number: int) -> None:
+    """Sends this process a signal after so many seconds."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
+
+
+def few_files(count: int) -> None:
+    """So many files can be open at once."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+
+def small_shm(size: int) -> None:
+    """/dev/shm has so many bytes, for this process and its workers."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(0x00020000) == 0, "a mount namespace takes root"
+    assert libc.mount(b"none", b"/", None, 0x40000 | 0x4000, None) == 0  # private: nobody else sees the next one
+    assert libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, f"size={size}".encode()) == 0
 
 
 def kill_a_worker_at_its_start() -> None:

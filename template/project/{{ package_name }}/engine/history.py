@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,11 +67,34 @@ def choose(opt: RunOptions) -> int | None:
             break
     folder = root / str(max(runs.values(), default=0)) / "checkpoints"
     with suppress(RunError, IndexError, OSError, ValueError):  # of a damaged one it is found out when the run goes on
-        said = json.loads(files.read(folder / str(checkpoint.steps(folder)[-1]) / "state.json"))
+        said = last_state(folder)
         # to verify takes time, so it is done only if the run says that it is finished
         if len(runs) == opt.seeds and finished(said, opt) and (found := checkpoint.newest(folder)[0]):
             return None if finished(found.state, opt) else runs.get(opt.seed)
     return runs.get(opt.seed)
+
+
+def last_state(folder: Path) -> dict[str, Any]:
+    """Where the newest checkpoint says that its run stands, without verifying it."""
+    state: dict[str, Any] = json.loads(files.read(folder / str(checkpoint.steps(folder)[-1]) / "state.json"))
+    return state
+
+
+def passed_over(opt: RunOptions, num: int) -> list[str]:
+    """Why the newest run before the new run `num` does not go on, if it is unfinished."""
+    root = Path(opt.run_dir)
+    before = [one for one in numbers(root) if one < num and is_run(root / str(one))]
+    if opt.run is not None or opt.new_run or not before:
+        return []
+    record, state = read_record(root / str(before[-1])), {"epoch": math.inf}
+    with suppress(RunError, IndexError, OSError, ValueError):
+        state = last_state(root / str(before[-1]) / "checkpoints")
+    if state.get("finished") or state["epoch"] >= record.options["epochs"]:
+        return []
+    why = [f"{name} was {old} and is {value}" for name, (old, value, _) in changes(record, opt).items()]
+    if choose(opt) == before[-1]:
+        why = ["another process works in it"]
+    return [f"run {before[-1]} is unfinished and does not go on ({', '.join(why)}); --run {before[-1]} goes on with it"]
 
 
 def with_recorded_settings(opt: Opt, process: Process) -> Opt:

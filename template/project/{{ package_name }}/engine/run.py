@@ -94,6 +94,7 @@ class Run:
         self._numbers: list[Tensor] = []  # of the items since the last check for NaN
         self._random: dict[str, Tensor] = {}  # of the time before an evaluation that is under way
         self._missed: list[int] = []  # the steps whose checkpoints could not be written
+        self._saved = start.checkpoint is not None  # whether there is a checkpoint to go on from
         self._planned = 0  # batches of this epoch
         self.signals = Signals()
         self._bar: Any = None
@@ -365,10 +366,11 @@ class Run:
         if self.process.any_process(bool(broken)):
             items = self.process.gather_rows(torch.cat([torch.empty(0).long(), *self._numbers])).tolist()
             span = f"steps {self.progress.step - self.progress.window_steps + 1} to {self.progress.step}"
-            self.log.error(f"the items of {span}: {sorted(set(items))}")
+            self.log.error(f"the items of {span}: {sorted(set(items))}", extra={"long": True})
             names = ", ".join([*dict.fromkeys(broken)][:4]) or "in another process"
             raise RunError(
-                f"the loss or the weights became NaN or infinite in {span} ({names}); the last good checkpoint stands. "
+                f"the loss or the weights became NaN or infinite in {span} ({names}); "
+                f"{'the last good checkpoint stands' if self._saved else 'there is no checkpoint from before'}. "
                 "Try a smaller --lr, or look at the items of these steps, whose numbers are in train.log",
                 6,
             )
@@ -406,6 +408,7 @@ class Run:
             except OSError as error:
                 problem = str(error)
         problem = self.process.broadcast(problem)
+        self._saved = self._saved or not problem
         if problem:
             self._missed.append(progress.step)
             self.log.error(f"checkpoint {progress.step} could not be saved, the ones before stand: {problem}")
@@ -472,6 +475,7 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
             if process.rank == 0:
                 num, lock = history.lock_run(opt)
                 start = history.compare(num, opt, dataset.facts, made_by)
+                start.notes += history.passed_over(opt, num) if start.checkpoint is None else []
         run = Run(process.broadcast(start), opt, dataset.facts, process, made_by)
         hook = register_optimizer_step_post_hook(run.check_kept)
         with run.signals:

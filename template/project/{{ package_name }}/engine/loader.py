@@ -16,8 +16,8 @@ from weakref import WeakSet
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 from torch._utils import ExceptionWrapper
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate, get_worker_info
 
 from .errors import RunError
@@ -249,10 +249,10 @@ def _send_error(queue: Any, problem: Exception, batch: tuple[int, Any]) -> None:
 
 def no_resources(problem: Exception) -> NoReturn:
     """Raises what to say if files or memory that are shared with a worker could not be had."""
-    reason = str(problem).strip().splitlines()[-1]
+    reason = str(problem).strip().splitlines()[-1].split(". Communication")[0]
     raise RunError(
-        f"no batch could be handed over by a loader worker ({reason}); raise the limit on open files (ulimit -n) or the "
-        "size of /dev/shm, or take a smaller --num-workers or --batch-size"
+        f"no batch could be handed over by a loader worker ({reason}); raise the limit on open files (ulimit -n) or "
+        "the size of /dev/shm, or take a smaller --num-workers or --batch-size"
     ) from None
 
 
@@ -329,8 +329,8 @@ def worker_died(problem: Exception | str) -> RunError:
     where = f"; it read {read[0]} last" if read else ""
     if any(words in reason for words in CRASHES):
         return RunError(
-            f"a loader worker crashed ({reason}{where}); repair or remove what it read, or update the library that reads "
-            "it; the same command continues the run"
+            f"a loader worker crashed ({reason}{where}); repair or remove what it read, or update the library that "
+            "reads it; the same command continues the run"
         )
     return RunError(
         "a loader worker died, often for want of memory (also of /dev/shm): take a smaller --num-workers; "

@@ -309,21 +309,20 @@ def test_a_signal_while_waiting_for_a_worker_saves_at_once(project: Rendered, wo
 @pytest.mark.parametrize(
     "fault",
     [
-        *(("few_files", {"count": count}) for count in (24, 32, 40, 48)),
+        *(("few_files", {"count": count}) for count in (24, 28, 32, 40)),
         *(
             pytest.param(
                 ("small_shm", {"size": size}), marks=pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
             )
-            for size in (4096, 32768, 65536, 131072)
+            for size in (4096, 131072, 180224, 262144)
         ),
     ],
     ids=lambda fault: "-".join([fault[0], *map(str, fault[1].values())]),
 )
 def test_little_to_share_with_workers_is_told_as_that(project: Rendered, work: Path, fault: Fault) -> None:
     began = time.monotonic()
-    ended = project("workers").start(work, *EPOCHS, faults=[fault]).wait(60)
+    ended = project("workers").start(work, *EPOCHS, "--image-size", "64", faults=[fault]).wait(60)
 
-    assert ended.code in (0, 2, 5), f"{time.monotonic() - began} s: {ended.said}"
+    assert ended.code == 2, f"{time.monotonic() - began} s: {ended.said}"
     assert "Traceback" not in ended.said, ended.said
-    if ended.code:
-        assert re.search("error: .*(ulimit|/dev/shm|open files)", ended.said), ended.said
+    assert re.search("error: .*(ulimit|/dev/shm)", ended.said), ended.said

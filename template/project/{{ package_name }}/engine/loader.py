@@ -292,7 +292,7 @@ def load(loader: Loader) -> Iterator[list[Part]]:
                 raise
             raise worker_died(_how_workers_ended(iterator) or problem) from None
         except RuntimeError as problem:
-            if any(words in str(problem) for words in ("Too many open files", "items of ancdata")):
+            if any(words in str(problem) for words in NO_RESOURCES):
                 no_resources(problem)
             if "DataLoader timed out" not in str(problem):
                 raise
@@ -318,6 +318,7 @@ def _how_workers_ended(iterator: Any) -> str:
     return ""
 
 
+NO_RESOURCES = ("Too many open files", "items of ancdata", "shared memory(shm)")
 CRASHES = ("Segmentation fault", "Aborted", "Illegal instruction", "Floating point exception")
 
 

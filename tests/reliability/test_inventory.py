@@ -207,4 +207,4 @@ def test_every_broken_file_of_a_run_is_a_sentence_or_nothing(
 
     assert not failed
     name = file.replace("7", "N").replace("12", "N") or "the folder of the run"
-    figure("B16 broken files", f"{name}: {len(DAMAGES)} damages, before, in and at the end of a run", tried, tried)
+    figure("C2 broken files of a run", f"{name}: {len(DAMAGES)} damages, before, in and at the end of a run", tried, tried)

@@ -58,7 +58,7 @@ def note(promise: str, what: str, reached: int, of: int) -> None:
 def ordered() -> list[dict[str, Any]]:
     """All figures, by promise."""
     figures = json.loads(FIGURES.read_text()).values()
-    return sorted(figures, key=lambda row: (int(row["promise"].split()[0].removeprefix("B")), row["what"]))
+    return sorted(figures, key=lambda row: (row["promise"][0], int(row["promise"].split()[0][1:]), row["what"]))
 
 
 def write() -> None:

@@ -9,7 +9,8 @@ import sys
 class RunError(Exception):
     """Ends the program with a message; `code` is its exit status.
 
-    0 done, 2 usage, 3 run in use, 4 no good checkpoint, 5 disk full, 6 NaN, 128 + n saved and stopped by signal n.
+    0 done, 2 usage, 3 run in use, 4 no good checkpoint or record, 5 disk full or a file that cannot be used, 6 NaN,
+    128 + n saved and stopped by signal n.
     """
 
     def __init__(self, message: str, code: int = 2) -> None:

@@ -114,14 +114,13 @@ def weights(work: Path) -> dict[str, str]:
 
 def told_truly(ended: Ended, work: Path) -> None:
     """It is a sentence, and it is so."""
-    assert "Traceback" not in ended.said
-    assert "Exception ignored" not in ended.said
-    assert "[Errno" not in ended.said
-    assert ended.code in (0, 4, 5)
+    for words in ("Traceback", "Exception ignored", "[Errno"):
+        assert words not in ended.said, ended.said
+    assert ended.code in (0, 4, 5), ended.said
     if ended.code:
-        assert ended.said.splitlines()[-1].startswith("error: ")
+        assert ended.said.splitlines()[-1].startswith("error: "), ended.said
     for step in re.findall(r"checkpoint (\d+) could not be saved", ended.said):
-        assert int(step) not in good(work)
+        assert int(step) not in good(work), ended.said
     for path in re.findall(r"done: .*; (/.*png)", ended.said):
         assert Path(path).read_bytes().startswith(b"\x89PNG")
     for path in re.findall(r"(\S+) is neither a folder nor a link to one", ended.said):
@@ -155,11 +154,11 @@ def broken(project: Project, base: Base, work: Path, case: Case) -> None:
     if case.file in ("", "checkpoints"):
         before = set()  # they are kept aside
     lost = {step for step in before - good(work) if case.file.split("/")[1:2] != [str(step)]}
-    assert not lost
+    assert not lost, f"lost {lost}: {ended.said}"
     if ended.code or case.when == "the end":
         put_back(path, aside, case)
         again = project.start(work, *EPOCHS).wait(base.limit)
-        assert again.code == 0, f"when it was put back: {again.said}"
+        assert again.code == 0, f"{ended.said}\nwhen it was put back: {again.said}"
     assert weights(work) == weights(base.whole)
 
 
@@ -202,9 +201,10 @@ def test_every_broken_file_of_a_run_is_a_sentence_or_nothing(
             try:
                 broken(project("files"), base, here, Case(file, kind, when))
             except (AssertionError, OSError) as problem:
-                failed[f"{kind} {when}"] = problem
+                failed[f"{kind} {when}"] = str(problem)
             shutil.rmtree(here)
 
     assert not failed
     name = file.replace("7", "N").replace("12", "N") or "the folder of the run"
-    figure("C2 broken files of a run", f"{name}: {len(DAMAGES)} damages, before, in and at the end of a run", tried, tried)
+    what = f"{name}: {len(DAMAGES)} damages, before, in and at the end of a run"
+    figure("C2 broken files of a run", what, tried, tried)

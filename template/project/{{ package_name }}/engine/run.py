@@ -94,7 +94,7 @@ class Run:
         self._numbers: list[Tensor] = []  # of the items since the last check for NaN
         self._random: dict[str, Tensor] = {}  # of the time before an evaluation that is under way
         self._missed: list[int] = []  # the steps whose checkpoints could not be written
-        self._saved = start.checkpoint is not None  # whether there is a checkpoint to go on from
+        self._any_checkpoint = start.checkpoint is not None  # whether there is a checkpoint to go on from
         self._planned = 0  # batches of this epoch
         self.signals = Signals()
         self._bar: Any = None
@@ -368,9 +368,9 @@ class Run:
             span = f"steps {self.progress.step - self.progress.window_steps + 1} to {self.progress.step}"
             self.log.error(f"the items of {span}: {sorted(set(items))}", extra={"long": True})
             names = ", ".join([*dict.fromkeys(broken)][:4]) or "in another process"
+            stands = "the last good checkpoint stands" if self._any_checkpoint else "there is no checkpoint from before"
             raise RunError(
-                f"the loss or the weights became NaN or infinite in {span} ({names}); "
-                f"{'the last good checkpoint stands' if self._saved else 'there is no checkpoint from before'}. "
+                f"the loss or the weights became NaN or infinite in {span} ({names}); {stands}. "
                 "Try a smaller --lr, or look at the items of these steps, whose numbers are in train.log",
                 6,
             )
@@ -408,7 +408,7 @@ class Run:
             except OSError as error:
                 problem = str(error)
         problem = self.process.broadcast(problem)
-        self._saved = self._saved or not problem
+        self._any_checkpoint = self._any_checkpoint or not problem
         if problem:
             self._missed.append(progress.step)
             self.log.error(f"checkpoint {progress.step} could not be saved, the ones before stand: {problem}")

@@ -251,8 +251,8 @@ def no_resources(problem: Exception) -> NoReturn:
     """Raises what to say if files or memory that are shared with a worker could not be had."""
     reason = str(problem).strip().splitlines()[-1].split(". Communication")[0]
     raise RunError(
-        f"no batch could be handed over by a loader worker ({reason}); raise the limit on open files (ulimit -n) or "
-        "the size of /dev/shm, or take a smaller --num-workers or --batch-size"
+        f"loader workers could not work ({reason}); raise the limit on files (ulimit -n) or processes (ulimit -u), "
+        "or the size of /dev/shm, or take a smaller --num-workers or --batch-size"
     ) from None
 
 

@@ -116,7 +116,7 @@ def poisoned(project: Project, work: Path, where: str, step: int, value: str, on
     assert int(said[1]) <= step <= int(said[2])
     log = (work / "run" / "1" / "train.log").read_text()
     assert re.search(rf"the items of steps {said[1]} to {said[2]}: \[\d", log), log
-    assert "the items of" not in ended.said, "a thousand numbers in the terminal"
+    assert "the items of steps" not in ended.said, "a thousand numbers in the terminal"
     stands = "the last good checkpoint stands" if steps(work) else "there is no checkpoint from before"
     assert stands in ended.said, ended.said
     assert all(saved < step for saved in steps(work))
@@ -201,7 +201,8 @@ def test_a_worker_that_hangs_ends_the_run_with_a_sentence_and_leaves_no_process(
     said = started.communicate(timeout=60)[1]
 
     assert started.returncode == 2, said
-    assert "no loader worker answered for 2 seconds; raise --loader-timeout" in said
+    last = f"{workers.images}/train/class2/4.png"  # of one worker; the other has read on
+    assert re.search(rf"answered for 2 seconds \(read last: .*{last}.*\); raise --loader-timeout", said), said
     assert "Traceback" not in said
     assert time.monotonic() - began < 25
     assert left_over(started.pid) == []
@@ -288,6 +289,22 @@ def test_an_error_of_the_data_set_is_not_taken_for_a_dead_worker(project: Render
     assert "EOFError: no more" in ended.said
     assert "Traceback" in ended.said
     assert "worker died" not in ended.said
+
+
+def test_what_a_worker_cannot_send_is_no_want_of_memory_either(project: Rendered, work: Path) -> None:
+    workers = project("workers")
+    lambdas = (
+        "PACKAGE/data.py",
+        "    def __len__(self) -> int:\n        return len(self.paths)\n",
+        "    def collate(self, items: Any) -> Any:\n        return items, lambda: None\n\n"
+        "    def __len__(self) -> int:\n        return len(self.paths)\n",
+    )
+
+    ended = workers.changed(work / "code", [lambdas]).start(work, *EPOCHS).wait(60)
+
+    assert ended.code == 1, ended.said
+    assert re.search("(PicklingError|AttributeError): Can't (get local|pickle)", ended.said), ended.said
+    assert "ulimit" not in ended.said
 
 
 def test_a_signal_while_waiting_for_a_worker_saves_at_once(project: Rendered, work: Path) -> None:

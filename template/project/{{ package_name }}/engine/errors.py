@@ -34,4 +34,6 @@ def disk_error(problem: OSError) -> RunError:
         return RunError(str(problem), 5)
     if isinstance(problem, (FileExistsError, NotADirectoryError)):
         return RunError(f"{path} is neither a folder nor a link to one; move it away", 5)
+    if isinstance(problem, FileNotFoundError) and os.path.islink(path):
+        return RunError(f"{path} is a link to what is not there; mend it, or move it away", 5)
     return RunError(f"{path} cannot be used: {problem.strerror}", 5)

@@ -83,18 +83,20 @@ def last_state(folder: Path) -> dict[str, Any]:
 def passed_over(opt: RunOptions, num: int) -> list[str]:
     """Why the newest run before the new run `num` does not go on, if it is unfinished."""
     root = Path(opt.run_dir)
-    before = [one for one in numbers(root) if one < num and is_run(root / str(one))]
-    if opt.run is not None or opt.new_run or not before:
+    if opt.run is not None or opt.new_run:
         return []
-    record, state = read_record(root / str(before[-1])), {"epoch": math.inf}
+    before = next((one for one in reversed(numbers(root)) if one < num and is_run(root / str(one))), None)
+    if before is None:
+        return []
+    record, state = read_record(root / str(before)), {"epoch": math.inf}
     with suppress(RunError, IndexError, OSError, ValueError):
-        state = last_state(root / str(before[-1]) / "checkpoints")
-    if state.get("finished") or state["epoch"] >= record.options["epochs"]:
-        return []
+        state = last_state(root / str(before) / "checkpoints")
     why = [f"{name} was {old} and is {value}" for name, (old, value, _) in changes(record, opt).items()]
-    if choose(opt) == before[-1]:
+    if choose(opt) == before:
         why = ["another process works in it"]
-    return [f"run {before[-1]} is unfinished and does not go on ({', '.join(why)}); --run {before[-1]} goes on with it"]
+    if not why or state.get("finished") or state["epoch"] >= record.options["epochs"]:
+        return []
+    return [f"run {before} is unfinished and does not go on ({', '.join(why)}); --run {before} goes on with it"]
 
 
 def with_recorded_settings(opt: Opt, process: Process) -> Opt:

@@ -242,9 +242,11 @@ def _prepare_worker(_: int) -> None:
 def _send_error(queue: Any, problem: Exception, batch: tuple[int, Any]) -> None:
     """In the place of a batch that cannot be sent."""
     try:
-        no_resources(problem)
-    except RunError:
-        queue.put((batch[0], ExceptionWrapper(where="in a loader worker")))
+        if isinstance(problem, OSError) or any(words in str(problem) for words in NO_RESOURCES):
+            no_resources(problem)
+        raise problem  # such as an input that cannot be pickled
+    except Exception:
+        queue.put((batch[0], ExceptionWrapper(where="in DataLoader worker process")))
 
 
 def no_resources(problem: Exception) -> NoReturn:

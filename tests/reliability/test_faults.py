@@ -293,12 +293,9 @@ def test_an_error_of_the_data_set_is_not_taken_for_a_dead_worker(project: Render
 
 def test_what_a_worker_cannot_send_is_no_want_of_memory_either(project: Rendered, work: Path) -> None:
     workers = project("workers")
-    lambdas = (
-        "PACKAGE/data.py",
-        "    def __len__(self) -> int:\n        return len(self.paths)\n",
-        "    def collate(self, items: Any) -> Any:\n        return items, lambda: None\n\n"
-        "    def __len__(self) -> int:\n        return len(self.paths)\n",
-    )
+    length = "    def __len__(self) -> int:\n        return len(self.paths)\n"
+    collate = "    def collate(self, items: Any) -> Any:\n        return items, lambda: None\n\n"
+    lambdas = ("PACKAGE/data.py", length, collate + length)
 
     ended = workers.changed(work / "code", [lambdas]).start(work, *EPOCHS).wait(60)
 

@@ -19,6 +19,7 @@ from torch.distributed.rendezvous import rendezvous
 from typing_extensions import Self
 
 from .errors import RunError, disk_error
+from .log import NAME
 from .options import RunOptions
 from .seed import setup_seed
 
@@ -70,6 +71,17 @@ class ProcessGroup:
             ) from problem
         try:
             yield cls(rank, world, device)
+        except RuntimeError as problem:
+            if world == 1 or not (isinstance(problem, dist.DistError) or "gloo" in str(problem)):
+                raise
+            # what went wrong first stands with the process that ended; this one's traceback says nothing of it
+            logging.getLogger(NAME).exception("another process was lost", extra={"long": True})
+            reason = str(problem).splitlines()[0].split("] ")[-1]
+            raise RunError(
+                f"another process was lost ({reason}); its own message says why, or it was killed, for example for "
+                "want of memory; the same command continues the run",
+                1,
+            ) from None
         finally:
             dist.destroy_process_group()
             # a thread of gloo that still holds its last tensor when Python ends would abort the process (torch 2.14)

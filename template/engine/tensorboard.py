@@ -26,16 +26,25 @@ class TensorBoard:
 
     def log(self, kind: str, step: int, epoch: int, values: dict[str, float]) -> None:
         with suppress(OSError):
+            self._check_files()
             for name, value in values.items():
                 self.writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
         with suppress(OSError):
+            self._check_files()
             self.writer.flush()
 
     def close(self) -> None:
         with suppress(OSError):
+            self._check_files()
             self.writer.close()
+
+    def _check_files(self) -> None:
+        """TensorBoard opens its file for every row; for a FIFO in its place it would wait without end."""
+        for path in self.folder.glob("events.*"):
+            if not path.is_file():
+                raise OSError(f"{path} is not a file")
 
 
 def _ignore_full_disk(failed: threading.ExceptHookArgs) -> None:

@@ -114,7 +114,11 @@ def poisoned(project: Project, work: Path, where: str, step: int, value: str, on
     said = re.search(r"NaN or infinite in steps (\d+) to (\d+)", ended.said)
     assert said, ended.said
     assert int(said[1]) <= step <= int(said[2])
-    assert re.search(rf"the items of steps {said[1]} to {said[2]}: \[\d", ended.said)
+    log = (work / "run" / "1" / "train.log").read_text()
+    assert re.search(rf"the items of steps {said[1]} to {said[2]}: \[\d", log), log
+    assert "the items of steps" not in ended.said, "a thousand numbers in the terminal"
+    stands = "the last good checkpoint stands" if steps(work) else "there is no checkpoint from before"
+    assert stands in ended.said, ended.said
     assert all(saved < step for saved in steps(work))
 
 
@@ -198,7 +202,8 @@ def test_a_worker_that_hangs_ends_the_run_with_a_sentence_and_leaves_no_process(
     said = started.communicate(timeout=60)[1]
 
     assert started.returncode == 2, said
-    assert "no loader worker answered for 2 seconds; raise --loader-timeout" in said
+    last = f"{workers.images}/train/class2/4.png"  # of one worker; the other has read on
+    assert re.search(rf"answered for 2 seconds \(read last: .*{last}.*\); raise --loader-timeout", said), said
     assert "Traceback" not in said
     assert time.monotonic() - began < 25
     assert left_over(started.pid) == []
@@ -261,3 +266,80 @@ def test_a_worker_that_raises_says_why(project: Rendered, work: Path, what: str,
     assert ended.code != 0
     assert why in ended.said
     assert "worker died" not in ended.said
+
+
+def test_a_worker_that_crashes_is_told_with_what_it_read(project: Rendered, work: Path) -> None:
+    workers = project("workers")
+    crash: Fault = ("bad_worker", {"package": workers.package, "what": "crash", "number": 30})
+
+    ended = workers.run(work, *EPOCHS, faults=[crash])
+
+    assert ended.code == 2, ended.said
+    assert "a loader worker crashed" in ended.said
+    assert "killed by signal: Segmentation fault" in ended.said
+    assert f"it read {workers.images}/train/class2/4.png last" in ended.said  # the 31st by name: 0, 1, 10, 11, 2, 3, 4
+    assert "memory" not in ended.said
+    assert "Traceback" not in ended.said
+
+
+def test_an_error_of_the_data_set_is_not_taken_for_a_dead_worker(project: Rendered, work: Path) -> None:
+    workers = project("workers")
+    raises: Fault = ("bad_worker", {"package": workers.package, "what": "no more", "number": 30})
+
+    ended = workers.run(work, *EPOCHS, faults=[raises])
+
+    assert ended.code == 1, ended.said
+    assert "EOFError: no more" in ended.said
+    assert "Traceback" in ended.said
+    assert "worker died" not in ended.said
+
+
+def test_what_a_worker_cannot_send_is_no_want_of_memory_either(project: Rendered, work: Path) -> None:
+    workers = project("workers")
+    length = "    def __len__(self) -> int:\n        return len(self.paths)\n"
+    collate = "    def collate(self, items: Any) -> Any:\n        return items, lambda: None\n\n"
+    lambdas = ("PACKAGE/data.py", length, collate + length)
+
+    ended = workers.changed(work / "code", [lambdas]).start(work, *EPOCHS).wait(60)
+
+    assert ended.code == 1, ended.said
+    assert re.search("(PicklingError|AttributeError): Can't (get local|pickle)", ended.said), ended.said
+    assert "ulimit" not in ended.said
+
+
+def test_a_signal_while_waiting_for_a_worker_saves_at_once(project: Rendered, work: Path) -> None:
+    workers = project("workers")
+    assert workers.run(work / "whole", *EPOCHS).code == 0
+    faults: list[Fault] = [
+        ("bad_worker", {"package": workers.package, "what": "hang", "number": 30}),
+        ("signal_after", {"seconds": 6, "number": 15}),
+    ]
+
+    began = time.monotonic()
+    stopped = workers.run(work / "run", *EPOCHS, faults=faults)
+    assert stopped.code == 143, stopped.said
+    assert time.monotonic() - began < 6 + 10 + 10
+    assert workers.run(work / "run", *EPOCHS).code == 0
+    assert outcome(work / "whole").differs(outcome(work / "run")) == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(("few_files", {"count": count}) for count in (24, 28, 32, 40)),
+        *(
+            pytest.param(
+                ("small_shm", {"size": size}), marks=pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+            )
+            for size in (4096, 131072, 180224, 262144)
+        ),
+    ],
+    ids=lambda fault: "-".join([fault[0], *map(str, fault[1].values())]),
+)
+def test_little_to_share_with_workers_is_told_as_that(project: Rendered, work: Path, fault: Fault) -> None:
+    began = time.monotonic()
+    ended = project("workers").start(work, *EPOCHS, "--image-size", "64", faults=[fault]).wait(60)
+
+    assert ended.code == 2, f"{time.monotonic() - began} s: {ended.said}"
+    assert "Traceback" not in ended.said, ended.said
+    assert re.search("error: .*(ulimit|/dev/shm)", ended.said), ended.said

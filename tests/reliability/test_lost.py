@@ -140,7 +140,8 @@ def test_no_folder_for_runs_is_a_sentence(project: Rendered, work: Path, flags: 
     ended = project("single").run(work, *EPOCHS, *flags)
 
     assert ended.code == 5, ended.said
-    assert "run is neither a folder nor a link to one" in ended.said
+    dangling = make is nowhere and flags == ["--run", "None"]
+    assert f"run is {'a link to what is not there' if dangling else 'neither a folder nor a link to one'}" in ended.said
     assert len(ended.said.splitlines()) == 1
 
 
@@ -161,6 +162,22 @@ def test_what_only_has_the_name_of_a_run_is_passed_over(project: Rendered, work:
     assert other.code == 0, other.said
     assert (work / "run" / "7").read_text() == "x"
     assert steps(work, 8) == [3, 6, 9]
+
+
+def test_a_new_run_says_why_an_unfinished_one_does_not_go_on(project: Rendered, work: Path) -> None:
+    single, free = project("single"), ["--epochs", "2", "--run", "None"]
+    stop: Fault = ("signal_in", {"package": single.package, "where": "forward", "time_": 4, "number": 15})
+    assert single.run(work, *free, faults=[stop]).code == 143
+    why = "run 1 is unfinished and does not go on (--lr was 0.002 and is 0.5); --run 1 goes on with it"
+
+    other = single.run(work, *free, "--lr", "0.5")
+    asked = single.run(work, *free, "--lr", "0.5", "--new-run")
+    named = single.run(work, "--epochs", "2", "--run", "1")
+    after = single.run(work, *free, "--lr", "0.25")
+
+    assert why in other.said, other.said
+    assert "unfinished" not in asked.said + after.said
+    assert "going on after step 4" in named.said
 
 
 REFUSED_LATER = {

@@ -646,3 +646,18 @@ def test_weights_that_one_process_lacks_stop_all(images: Path, work: Path) -> No
     assert ended.codes == [2, 2], ended.said
     assert ended.said.count("holds no plain tensors") == 2
     assert "Traceback" not in ended.said
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_traceback_is_enough_where_one_process_fails(project: Rendered, work: Path, rank: int) -> None:
+    ranks = project("ddp_plain")
+    fail: Fault = ("fail_once", {"package": ranks.package, "what": "raise", "rank": rank, "step": 3})
+
+    ended = ranks.run(work, *EPOCHS, faults=[fail])
+
+    assert ended.codes == [1, 1], ended.said
+    assert ended.said.count("Traceback") == 1, ended.said
+    assert "RuntimeError: a fault" in ended.said
+    assert ended.said.count("another process was lost") == 1, ended.said
+    log = "train.log" if rank == 1 else "train.rank1.log"
+    assert "Traceback" in (work / "run" / "1" / log).read_text()

@@ -286,7 +286,7 @@ RUN, HISTORY, STATE, CHECKPOINT, SEED, EMA, LOADER, LOG, GROUPS, TENSORBOARD = (
     f"PACKAGE/engine/{name}.py"
     for name in ("run", "history", "state", "checkpoint", "seed", "ema", "loader", "log", "groups", "tensorboard")
 )
-PROCESS_GROUP = "PACKAGE/engine/process_group.py"
+PROCESS_GROUP, FILES = "PACKAGE/engine/process_group.py", "PACKAGE/engine/files.py"
 
 
 def own_dice(imported: str, dice: str) -> tuple[Change, ...]:
@@ -453,7 +453,7 @@ MORE = [
         crash_points,
         (
             (CHECKPOINT, 'folder / f".tmp-{step}"', "folder / str(step)"),
-            (CHECKPOINT, "if final.exists():", "if False:"),
+            (CHECKPOINT, "if os.path.lexists(final):", "if False:"),
         ),
     ),
     Sabotage(
@@ -464,9 +464,9 @@ MORE = [
     Sabotage(
         "state and manifest are not made safe",
         power_cut,
-        ((CHECKPOINT, "file.flush()\n        os.fsync(file.fileno())", "file.flush()"),),
+        ((FILES, "file.flush()\n        os.fsync(file.fileno())", "file.flush()"),),
     ),
-    Sabotage("names are not made safe", power_cut, ((CHECKPOINT, "os.fsync(descriptor)", "pass"),)),
+    Sabotage("names are not made safe", power_cut, ((FILES, "os.fsync(descriptor)", "pass"),)),
     Sabotage("rows are not made safe", power_cut, ((LOG, "os.fsync(self.file.fileno())", "pass"),)),
     Sabotage("checkpoints may bring code", hostile, ((CHECKPOINT, "weights_only=True", "weights_only=False"),)),
     Sabotage(

@@ -48,7 +48,7 @@ class Metrics:
             lines.append(f"{name:<20}{images:>8.0f}{shares[0]:>11.4f}{shares[1]:>8.4f}{shares[2]:>8.4f}")
         return "\n".join(lines)
 
-    def pictures(self, folder: Path) -> list[Path]:
+    def pictures(self, folder: Path) -> None:
         """Draws confusion.png: which classes are taken for which."""
         from matplotlib.figure import Figure  # takes a second to import: only who draws pays
 
@@ -60,5 +60,4 @@ class Metrics:
         if len(self.classes) <= 40:
             axes.set_xticks(range(len(self.classes)), self.classes, rotation=90)
             axes.set_yticks(range(len(self.classes)), self.classes)
-        figure.savefig(path := folder / "confusion.png", dpi=110)
-        return [path]
+        figure.savefig(folder / "confusion.png", dpi=110)

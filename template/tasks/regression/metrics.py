@@ -51,7 +51,7 @@ class Metrics:
             means |= {f"{metric}/{name}": float(value) for name, value in zip(names, each, strict=True)}
         return means
 
-    def pictures(self, folder: Path) -> list[Path]:
+    def pictures(self, folder: Path) -> None:
         """Draws predicted.png, a panel for each target: what was predicted against what is true."""
         from matplotlib.figure import Figure  # takes a second to import: only who draws pays
 
@@ -64,5 +64,4 @@ class Metrics:
             axes.scatter(true, told, s=6, alpha=0.4)
             axes.set(title=name, xlabel="true", ylabel="predicted")
             axes.grid(alpha=0.3)
-        figure.savefig(path := folder / "predicted.png", dpi=110)
-        return [path]
+        figure.savefig(folder / "predicted.png", dpi=110)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,6 +213,11 @@ def no_picture(package: str) -> None:
     vars(import_module(f"{package}.engine.run"))["draw"] = lambda folder: folder
 
 
+def picture(package: str) -> None:
+    """Draws it all the same."""
+    vars(import_module(f"{package}.engine.run"))["draw"] = import_module(f"{package}.engine.pictures").draw
+
+
 def signal_in(
     package: str, where: str, time_: int, number: int, group: bool = False, again: int = 0, only_rank: int = 0
 ) -> None:
@@ -410,10 +417,34 @@ def bad_worker(package: str, what: str, number: int) -> None:
                 time.sleep(3600)
             if what == "die":
                 die()
-            raise OSError(5, "Input/output error") if what == "raise" else RuntimeError(what)
+            if what == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+                time.sleep(60)
+            kinds: dict[str, Exception] = {"raise": OSError(5, "Input/output error"), "no more": EOFError(what)}
+            raise kinds.get(what, RuntimeError(what))
         return fetch(self, wanted)
 
     data.MyDataset.__getitem__ = bad
+
+
+def signal_after(seconds: float, number: int) -> None:
+    """Sends this process a signal after so many seconds."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
+
+
+def few_files(count: int) -> None:
+    """So many files can be open at once."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+
+def small_shm(size: int) -> None:
+    """/dev/shm has so many bytes, for this process and its workers."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(0x00020000) == 0, "a mount namespace takes root"
+    assert libc.mount(b"none", b"/", None, 0x40000 | 0x4000, None) == 0  # private: nobody else sees the next one
+    assert libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, f"size={size}".encode()) == 0
 
 
 def kill_a_worker_at_its_start() -> None:
@@ -512,6 +543,85 @@ def immovable(path: str) -> None:
             raise PermissionError(1, "Operation not permitted", path)
 
     sys.addaudithook(refuse)
+
+
+# What may become of a file or a folder. What was there is kept aside, so that it can be put back.
+DAMAGES: dict[str, Callable[[Path, Path], object]] = {
+    "missing": lambda path, _: None,
+    "empty": lambda path, old: path.mkdir() if old.is_dir() else path.write_bytes(b""),
+    "cut": lambda path, old: path.write_bytes(old.read_bytes()[: old.stat().st_size // 2] if old.is_file() else b""),
+    "garbage": lambda path, _: path.write_bytes(bytes(range(256)) * 8),
+    "a folder": lambda path, _: (path / "not ours").mkdir(parents=True),
+    "unreadable": lambda path, old: copy_with_mode(old, path, 0),
+    "read-only": lambda path, old: copy_with_mode(old, path, 0o500 if old.is_dir() else 0o400),
+    "link to nowhere": lambda path, _: path.symlink_to("/nowhere/at/all"),
+    "FIFO": lambda path, _: os.mkfifo(path),
+}
+
+
+def copy_with_mode(old: Path, path: Path, mode: int) -> None:
+    """The same file or folder, with other permissions."""
+    if old.is_dir():
+        shutil.copytree(old, path)
+    elif old.exists():
+        shutil.copy(old, path)
+    else:
+        path.touch()
+    path.chmod(mode)
+
+
+def damage(path: str, kind: str, aside: str) -> None:
+    """Puts something else in the place of a file or a folder, and what was there aside."""
+    there, old = Path(path), Path(aside)
+    there.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(there):
+        there.rename(old)
+    DAMAGES[kind](there, old)
+
+
+def damage_when(package: str, when: str, path: str, kind: str, aside: str) -> None:
+    """Damages it in the 8th step, just before the last checkpoint is saved, or after that."""
+    run_class, saving = import_module(f"{package}.engine.run").Run, import_module(f"{package}.engine.checkpoint")
+    save, finish = saving.save, run_class.finish
+
+    def saved(folder: Path, step: int, *arguments: Any) -> None:
+        if step == 12 and when == "the last save":
+            damage(path, kind, aside)
+        save(folder, step, *arguments)
+
+    def finished(run: Any) -> Any:
+        if when == "the end":
+            damage(path, kind, aside)
+        return finish(run)
+
+    if when == "a step":
+        before_step(package, 2, lambda: damage(path, kind, aside))
+    vars(saving)["save"], run_class.finish = saved, finished
+
+
+def before_step(package: str, number: int, do: Callable[[], object]) -> None:
+    """Calls `do` before the n-th step of this process."""
+    seen = 0
+
+    def counted() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            do()
+
+    before_each_step(package, counted)
+
+
+def bound_by_permissions() -> None:
+    """Takes from root what lets it read and write whatever it likes (CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH)."""
+    if os.geteuid() != 0:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    sets[0] &= ~0b110
+    assert libc.capset(header, sets) == 0
 
 
 def otherwise(package: str, rank: int, options: dict[str, Any], python: str = "") -> None:

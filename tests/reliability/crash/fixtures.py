@@ -14,6 +14,7 @@ from tests.reliability.crash.projects import Project, make, write_images
 # The projects that are put to the test, and the settings that make chance matter in them.
 ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "single": ({"logger": "none"}, []),
+    "files": ({"logger": "tensorboard"}, []),
     "rich": (
         {"model": "vit", "ema": True, "clip": 1.0, "accumulate": 2, "precision": "bf16"},
         ["--dropout", "0.1", "--dim", "16", "--depth", "1"],

@@ -68,9 +68,9 @@ class Started:
     pids: list[int]
     output: Path
 
-    def wait(self) -> Ended:
-        """Until all its processes are gone."""
-        codes = self.project.ask({"do": "wait", "pids": self.pids})
+    def wait(self, limit: float = 1e6) -> Ended:
+        """Until all its processes are gone; after so many seconds they are killed."""
+        codes = self.project.ask({"do": "wait", "pids": self.pids, "limit": limit})
         failed = [code for code in codes if code]
         return Ended(failed[0] if failed else 0, codes, self.output.read_text(errors="replace"))
 
@@ -190,9 +190,12 @@ def metrics(work: Path, kind: str = "", run: int = 1) -> list[dict[str, Any]]:
 def verifies(checkpoint: Path) -> bool:
     """Whether each file is what the manifest says; looked at here without the project's own code."""
     try:
+        if not (checkpoint / "MANIFEST.json").is_file():
+            return False
         files = json.loads((checkpoint / "MANIFEST.json").read_text())["files"]
         return bool(files) and all(
-            hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() == facts["sha256"]
+            (checkpoint / name).is_file()  # and no FIFO, which would be waited for
+            and hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() == facts["sha256"]
             for name, facts in files.items()
         )
     except (OSError, ValueError, KeyError):

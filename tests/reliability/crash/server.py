@@ -42,7 +42,7 @@ def main() -> None:
     while line := os.read(0, 1 << 20):
         request = json.loads(line)
         if request["do"] == "wait":
-            print(json.dumps(wait(request["pids"])), flush=True)
+            print(json.dumps(wait(request["pids"], request.get("limit", float("inf")))), flush=True)
             continue
         pids: list[int] = []
         port = free_port()
@@ -108,10 +108,13 @@ def take_code_of(project: str, package: str) -> None:
     os.chdir(project)
 
 
-def wait(pids: list[int]) -> list[int]:
-    """How each process ended (as `subprocess` has it); once one has failed the others must end soon, or are killed."""
+def wait(pids: list[int], limit: float) -> list[int]:
+    """How each process ended (as `subprocess` has it); once one has failed the others must end soon, or are killed.
+
+    After `limit` seconds all of them are.
+    """
     ended: dict[int, int] = {}
-    deadline = float("inf")
+    deadline = time.monotonic() + limit
     while len(ended) < len(pids):
         for pid in set(pids) - set(ended):
             done, status = os.waitpid(pid, os.WNOHANG)

@@ -7,6 +7,7 @@ stale: the highest step that verifies is the newest.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -20,7 +21,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .errors import RunError
+from .errors import RunError, disk_error
+from .files import read, regular, remove, sync_folder, write
 
 FORMAT = 1
 
@@ -40,7 +42,7 @@ def save(folder: Path, step: int, tensors: dict[str, Any], state: dict[str, Any]
     """
     beside, final = folder / f".tmp-{step}", folder / str(step)
     try:
-        shutil.rmtree(beside, ignore_errors=True)
+        remove(beside)
         beside.mkdir(parents=True)
         hashed: dict[str, Future[dict[str, Any]]] = {}
         with ThreadPoolExecutor(max_workers=1) as helper:  # hashes a file while it goes to the disk
@@ -57,40 +59,24 @@ def save(folder: Path, step: int, tensors: dict[str, Any], state: dict[str, Any]
         write(beside / "MANIFEST.json", json.dumps({**manifest, "sha256": _digest(manifest)}, indent=1).encode())
         sync_folder(beside)
     except (OSError, RuntimeError) as problem:
-        shutil.rmtree(beside, ignore_errors=True)
+        with suppress(OSError):
+            remove(beside)
         cause = problem if isinstance(problem, OSError) else problem.__context__  # torch hides what the disk has said
         if not isinstance(cause, OSError):
             raise
         raise no_room(cause, _num_bytes(tensors), folder) from problem
-    if final.exists():  # the run was stopped between an epoch's last step and its evaluation, or it does not verify
+    if os.path.lexists(final):  # it was stopped before an epoch's evaluation, or does not verify
         _set_aside(final)  # `purge` removes it, when the new one is safe
     beside.rename(final)
     sync_folder(folder)
 
 
 def no_room(problem: OSError, needed: int, folder: Path) -> OSError:
-    """What the disk refused, with the bytes that were needed and those that are free."""
+    """What the disk refused; if it is full, with the bytes that were needed and those that are free."""
+    if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return OSError(str(disk_error(problem)))
     free = shutil.disk_usage(folder).free
     return OSError(f"{problem.strerror}: {needed / 2**20:.1f} MB needed, {free / 2**20:.1f} MB free in {folder}")
-
-
-def write(path: Path, data: bytes) -> None:
-    """Writes a file, and returns when it would survive a power cut."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes sure that names in a folder survive a power cut as well: new ones, and those that a rename has given."""
-    if os.name == "nt":  # Windows cannot open folders, and writes their entries through
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def purge(folder: Path, keep: set[int]) -> None:
@@ -102,7 +88,8 @@ def purge(folder: Path, keep: set[int]) -> None:
             except OSError as problem:
                 logging.getLogger(__package__).warning(f"the old checkpoint {step} could not be removed: {problem}")
     for left in [*folder.glob(".tmp-*"), *folder.glob(".del-*")]:
-        shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):
+            remove(left)
 
 
 def steps(folder: Path) -> list[int]:
@@ -127,7 +114,7 @@ def verify(checkpoint: Path) -> Checkpoint:
         path = checkpoint / "MANIFEST.json"
         if not path.is_file() or path.stat().st_size > 1 << 20:
             raise damaged("MANIFEST.json is missing or no manifest")
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(read(path))
         if manifest.pop("sha256") != _digest(manifest):
             raise damaged("MANIFEST.json was changed")
         if manifest["format"] != FORMAT:
@@ -135,14 +122,16 @@ def verify(checkpoint: Path) -> Checkpoint:
         for name, written in manifest["files"].items():
             file = checkpoint / name
             if file.parent != checkpoint or file.is_symlink() or not file.is_file():
-                raise damaged(f"{name} is missing")
+                raise damaged(f"{name} is missing or not a file")
             if _size_and_hash(file) != written:
                 raise damaged(f"{name} was changed")
-        state = json.loads((checkpoint / "state.json").read_text())
+        state = json.loads(read(checkpoint / "state.json"))
         if state["step"] != int(checkpoint.name):
             raise damaged("it belongs to another step")
         return Checkpoint(checkpoint, state, manifest)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+    except OSError as problem:
+        raise damaged(str(disk_error(problem))) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise damaged(f"MANIFEST.json is damaged ({problem})") from None
 
 
@@ -197,7 +186,7 @@ def _num_bytes(content: Any) -> int:
 def _set_aside(checkpoint: Path) -> Path:
     """Gives a checkpoint a name that is none, so that half of one never looks like one; returns where it is now."""
     gone = checkpoint.with_name(f".del-{checkpoint.name}")
-    shutil.rmtree(gone, ignore_errors=True)
+    remove(gone)
     return checkpoint.rename(gone)
 
 
@@ -207,7 +196,7 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 def _size_and_hash(path: Path) -> dict[str, Any]:
     size, digest = 0, hashlib.sha256()
-    with path.open("rb") as file:
+    with open(path, "rb", opener=regular) as file:
         while block := file.read(1 << 20):
             size += len(block)
             digest.update(block)

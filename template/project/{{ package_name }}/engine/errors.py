@@ -9,7 +9,8 @@ import sys
 class RunError(Exception):
     """Ends the program with a message; `code` is its exit status.
 
-    0 done, 2 usage, 3 run in use, 4 no good checkpoint, 5 disk full, 6 NaN, 128 + n saved and stopped by signal n.
+    0 done, 2 usage, 3 run in use, 4 no good checkpoint or record, 5 disk full or a file that cannot be used, 6 NaN,
+    128 + n saved and stopped by signal n.
     """
 
     def __init__(self, message: str, code: int = 2) -> None:
@@ -28,9 +29,11 @@ def report(error: RunError) -> int:
 
 def disk_error(problem: OSError) -> RunError:
     """What the disk has refused, as a sentence."""
-    path = problem.filename
+    path = problem.filename2 or problem.filename
     if path is None:
         return RunError(str(problem), 5)
-    if isinstance(problem, (FileExistsError, NotADirectoryError)) or os.path.islink(path):
+    if isinstance(problem, (FileExistsError, NotADirectoryError)):
         return RunError(f"{path} is neither a folder nor a link to one; move it away", 5)
+    if isinstance(problem, FileNotFoundError) and os.path.islink(path):
+        return RunError(f"{path} is a link to what is not there; mend it, or move it away", 5)
     return RunError(f"{path} cannot be used: {problem.strerror}", 5)

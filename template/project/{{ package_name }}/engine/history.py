@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -15,10 +16,10 @@ from typing import Any, NamedTuple, TypeVar
 from filelock import FileLock, Timeout
 from torch import nn
 
-from . import checkpoint
+from . import checkpoint, files
 from .buffers import load_other_buffers
 from .checkpoint import Checkpoint
-from .errors import RunError
+from .errors import RunError, disk_error
 from .options import RunOptions, change, given, typed
 from .processes import Process
 from .seed import setup_seed
@@ -70,11 +71,36 @@ def choose(opt: RunOptions) -> int | None:
             break
     folder = root / str(max(runs.values(), default=0)) / "checkpoints"
     with suppress(RunError, IndexError, OSError, ValueError):  # of a damaged one it is found out when the run goes on
-        said = json.loads((folder / str(checkpoint.steps(folder)[-1]) / "state.json").read_text())
+        said = last_state(folder)
         # to verify takes time, so it is done only if the run says that it is finished
         if len(runs) == opt.seeds and finished(said, opt) and (found := checkpoint.newest(folder)[0]):
             return None if finished(found.state, opt) else runs.get(opt.seed)
     return runs.get(opt.seed)
+
+
+def last_state(folder: Path) -> dict[str, Any]:
+    """Where the newest checkpoint says that its run stands, without verifying it."""
+    state: dict[str, Any] = json.loads(files.read(folder / str(checkpoint.steps(folder)[-1]) / "state.json"))
+    return state
+
+
+def passed_over(opt: RunOptions, num: int) -> list[str]:
+    """Why the newest run before the new run `num` does not go on, if it is unfinished."""
+    root = Path(opt.run_dir)
+    if opt.run is not None or opt.new_run:
+        return []
+    before = next((one for one in reversed(numbers(root)) if one < num and is_run(root / str(one))), None)
+    if before is None:
+        return []
+    record, state = read_record(root / str(before)), {"epoch": math.inf}
+    with suppress(RunError, IndexError, OSError, ValueError):
+        state = last_state(root / str(before) / "checkpoints")
+    why = [f"{name} was {old} and is {value}" for name, (old, value, _) in changes(record, opt).items()]
+    if choose(opt) == before:
+        why = ["another process works in it"]
+    if not why or state.get("finished") or state["epoch"] >= record.options["epochs"]:
+        return []
+    return [f"run {before} is unfinished and does not go on ({', '.join(why)}); --run {before} goes on with it"]
 
 
 def with_recorded_settings(opt: Opt, process: Process) -> Opt:
@@ -120,9 +146,15 @@ def numbers(root: Path) -> list[int]:
 
 def is_run(folder: Path) -> bool:
     """Whether there is a run; an error if there are checkpoints, but no record of what they are of."""
-    if os.path.lexists(folder / "options.json"):
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as problem:
+        raise RunError(f"{disk_error(problem)}; restore it, or take --new-run", 4) from None
+    if "options.json" in names:
         return True
-    if os.path.lexists(folder / "checkpoints") and checkpoint.steps(folder / "checkpoints"):
+    if "checkpoints" in names and checkpoint.steps(folder / "checkpoints"):
         raise RunError(f"{folder} has checkpoints and no options.json; restore it, or take --new-run", 4)
     return False
 
@@ -221,14 +253,11 @@ def _command(flag: str) -> str:
 
 
 def write_record(folder: Path, opt: RunOptions, facts: dict[str, Any], made_by: dict[str, Any]) -> None:
-    """Writes options.json, whole or not at all."""
+    """Writes options.json."""
     options = {name: value for name, value in asdict(opt).items() if name != "given"}
     record = {"options": options, "given": sorted(given(opt)), "facts": facts, **made_by}
-    beside = folder / "options.json.tmp"
-    checkpoint.write(beside, json.dumps(record, indent=1).encode())
-    beside.replace(folder / "options.json")
-    for changed in (folder, folder.parent):
-        checkpoint.sync_folder(changed)
+    files.replace(folder / "options.json", json.dumps(record, indent=1).encode())
+    files.sync_folder(folder.parent)
 
 
 def read_record(folder: Path) -> Record:
@@ -236,14 +265,16 @@ def read_record(folder: Path) -> Record:
     if not is_run(folder):
         raise RunError(f"{folder} is not the folder of a run: it has no options.json")
     try:
-        saved = json.loads((folder / "options.json").read_text())
+        saved = json.loads(files.read(folder / "options.json"))
         options = {RENAMED.get(name, name): value for name, value in saved["options"].items()}
         options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
         words = saved["given"] if "given" in saved else typed(saved["options"], saved.get("command", []))
         facts = saved.get("facts", saved["options"])  # before 0.4.0 they were among the options
         given = {RENAMED.get(word, word) for word in words}
         return Record({"seed": options["seed"], **options}, given, facts, str(saved.get("folder", "")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+    except OSError as problem:
+        raise RunError(f"{disk_error(problem)}; restore it, or take --new-run", 4) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise RunError(f"{folder / 'options.json'} is damaged ({problem}); restore it, or take --new-run", 4) from None
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import multiprocessing.queues
+import os
 import random
+import re
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from operator import methodcaller
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch._utils import ExceptionWrapper
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate, get_worker_info
 
 from .errors import RunError
 from .options import RunOptions
 from .processes import Process
 from .seed import draws_random_numbers, generator, mixed
-from .signals import SIGNALS, signals_blocked
+from .signals import SIGNALS, Signals, Stop, signals_blocked
 
 Set = TypeVar("Set", bound="Dataset[Any]")
 Batch = tuple[int, Any]  # the epoch, and the numbers of the items in an array
@@ -70,6 +76,10 @@ class Items(Dataset[list[Part]]):
         self.batch = getattr(dataset, "batch", None)
         self.collate = getattr(dataset, "collate", default_collate)
         self.watched, self.seeded = getattr(dataset, "random", True), False
+        self.reading = torch.zeros(opt.num_workers, 2, dtype=torch.int64)  # of each worker: its pid, and the item
+        with suppress(RuntimeError, OSError):  # where there is no room for so little, more than this will be missing
+            self.reading.share_memory_()
+        _all_items.add(self)
 
     def __getitems__(self, batch: Batch) -> list[Part]:
         """A batch, in as many parts as gradients are accumulated over."""
@@ -96,15 +106,29 @@ class Items(Dataset[list[Part]]):
         return parts
 
     def _item(self, epoch: int, number: int) -> Any:
+        if (worker := get_worker_info()) is not None:
+            self.reading.numpy()[worker.id] = os.getpid(), number
         if self.seeded:
             self._seed(epoch, number)
         return self.dataset[number]
+
+    def items_read(self, pid: int = 0) -> list[str]:
+        """What its workers, or that of this `pid`, read last: the item's path, where `dataset.paths` has one."""
+        paths = getattr(self.dataset, "paths", None)
+        return [
+            str(paths[number]) if paths is not None else f"item {number}"
+            for worker, number in self.reading.tolist()
+            if worker and pid in (0, worker)
+        ]
 
     def _seed(self, epoch: int, number: int) -> None:
         key = hash((self.seed, epoch, number))  # of whole numbers: the same in every process
         random.seed(key)
         np.random.seed(key >> 32 & 0xFFFFFFFF)
         torch.default_generator.manual_seed(key & 0xFFFFFFFF)
+
+
+_all_items: WeakSet[Items] = WeakSet()
 
 
 class InMemory(Dataset[Any]):
@@ -207,14 +231,35 @@ def loader_settings(sampler: EpochBatchSampler) -> dict[str, Any]:
         "pin_memory": sampler.process.device.type == "cuda",
         "collate_fn": list,  # of the parts, which are put together
         "generator": generator(opt.seed, 1),  # its own, so that iterating moves no other randomness
-        "worker_init_fn": _leave_signals_to_the_trainer,
+        "worker_init_fn": _prepare_worker,
     }
 
 
-def _leave_signals_to_the_trainer(_: int) -> None:
-    """A signal to the whole group must not kill the workers before the trainer has saved."""
+def _prepare_worker(_: int) -> None:
+    """A signal to the whole group must not kill a worker before the trainer has saved; what it cannot send is told."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    # Python would print a traceback, and the trainer wait for the batch for ever
+    multiprocessing.queues.Queue._on_queue_feeder_error = _send_error  # type: ignore[attr-defined]  # not documented
+
+
+def _send_error(queue: Any, problem: Exception, batch: tuple[int, Any]) -> None:
+    """In the place of a batch that cannot be sent."""
+    try:
+        if isinstance(problem, OSError) or any(words in str(problem) for words in NO_RESOURCES):
+            no_resources(problem)
+        raise problem  # such as an input that cannot be pickled
+    except Exception:
+        queue.put((batch[0], ExceptionWrapper(where="in DataLoader worker process")))
+
+
+def no_resources(problem: Exception) -> NoReturn:
+    """Raises what to say if files or memory that are shared with a worker could not be had."""
+    reason = str(problem).strip().splitlines()[-1].split(". Communication")[0]
+    raise RunError(
+        f"loader workers could not work ({reason}); raise the limit on files (ulimit -n) or processes (ulimit -u), "
+        "or the size of /dev/shm, or take a smaller --num-workers or --batch-size"
+    ) from None
 
 
 def batch_sampler(loader: Loader) -> EpochBatchSampler:
@@ -238,7 +283,10 @@ def load(loader: Loader) -> Iterator[list[Part]]:
         yield from map(loader.dataset.__getitems__, batch_sampler(loader))
         return
     with signals_blocked():  # a worker that a signal to the whole group meets before it is ready would die
-        iterator = iter(loader)
+        try:
+            iterator = iter(loader)
+        except OSError as problem:
+            no_resources(problem)
     waited, patience = 0.0, loader.dataset.timeout
     while True:
         try:
@@ -246,13 +294,20 @@ def load(loader: Loader) -> Iterator[list[Part]]:
         except RunError as problem:  # with a worker's traceback; the sentence is on its last line
             raise RunError(str(problem).strip().splitlines()[-1].split("RunError: ")[-1], problem.code) from None
         except (ConnectionResetError, EOFError) as problem:
-            raise worker_died(problem) from None
+            if "DataLoader worker process" in str(problem):  # raised by the data set
+                raise
+            raise worker_died(_how_workers_ended(iterator) or problem) from None
         except RuntimeError as problem:
-            waited += loader.timeout
+            if any(words in str(problem) for words in NO_RESOURCES):
+                no_resources(problem)
             if "DataLoader timed out" not in str(problem):
                 raise
+            if Signals.asked and batch_sampler(loader).process.world == 1:  # several would have to agree on it
+                raise Stop from None
+            waited += loader.timeout
             if waited >= patience:
-                reason = f"no loader worker answered for {patience} seconds"
+                read = ", ".join(loader.dataset.items_read())
+                reason = f"no loader worker answered for {patience} seconds (read last: {read})"
                 raise RunError(f"{reason}; raise --loader-timeout, or look at the disk") from None
         else:
             if parts is None:
@@ -261,10 +316,30 @@ def load(loader: Loader) -> Iterator[list[Part]]:
             yield parts
 
 
-def worker_died(problem: Exception) -> RunError:
+def _how_workers_ended(iterator: Any) -> str:
+    """As torch says it, of a worker that died in the middle of an answer."""
+    for worker in iterator._workers:
+        if worker.exitcode and worker.exitcode < 0:
+            return f"DataLoader worker (pid {worker.pid}) is killed by signal: {signal.strsignal(-worker.exitcode)}"
+    return ""
+
+
+NO_RESOURCES = ("Too many open files", "items of ancdata", "shared memory(shm)")
+CRASHES = ("Segmentation fault", "Aborted", "Illegal instruction", "Floating point exception")
+
+
+def worker_died(problem: Exception | str) -> RunError:
     """The error for a loader worker that is gone."""
-    reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+    reason = str(problem).splitlines()[0].strip() if str(problem) else type(problem).__name__
+    pid = re.search(r"\(pid(?:\(s\))? (\d+)", reason)
+    read = [name for items in _all_items for name in items.items_read(int(pid[1]) if pid else -1)]
+    where = f"; it read {read[0]} last" if read else ""
+    if any(words in reason for words in CRASHES):
+        return RunError(
+            f"a loader worker crashed ({reason}{where}); repair or remove what it read, or update the library that "
+            "reads it; the same command continues the run"
+        )
     return RunError(
         "a loader worker died, often because memory (or /dev/shm) ran out: take a smaller --num-workers; "
-        f"the same command continues the run ({reason})"
+        f"the same command continues the run ({reason}{where})"
     )

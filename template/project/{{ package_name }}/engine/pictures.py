@@ -1,10 +1,16 @@
-"""curves.png: losses, metrics and learning rates, drawn from metrics.jsonl."""
+"""Pictures of a run: curves.png, drawn from metrics.jsonl, and those that an evaluation draws."""
 
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
+
+from . import files
+from .errors import disk_error
 
 
 def draw(folder: Path) -> Path:
@@ -13,7 +19,7 @@ def draw(folder: Path) -> Path:
     from matplotlib.figure import Figure
 
     curves: dict[str, list[tuple[int, float]]] = {}
-    for line in (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in files.read(folder / "metrics.jsonl").decode(errors="replace").splitlines():
         with suppress(ValueError, TypeError, KeyError, AttributeError):  # a damaged line; the others can be drawn
             row = json.loads(line)
             points = {name: (row["step"], float(value)) for name, value in row.items() if "/" in name}
@@ -33,6 +39,20 @@ def draw(folder: Path) -> Path:
         axes.grid(alpha=0.3)
         if names:
             axes.legend(fontsize=8)
-    path = folder / "curves.png"
-    figure.savefig(path, dpi=110)
-    return path
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=110)
+    files.replace(folder / "curves.png", drawn.getvalue())
+    return folder / "curves.png"
+
+
+def draw_into(folder: Path, draw: Callable[[Path], object]) -> list[Path]:
+    """Lets `draw` make pictures in an empty folder, and puts each of them, whole, into `folder`; returns their paths."""
+    with tempfile.TemporaryDirectory() as empty:
+        draw(Path(empty))
+        try:
+            names = sorted(path.name for path in Path(empty).iterdir())
+            for name in names:
+                files.replace(folder / name, Path(empty, name).read_bytes())
+            return [folder / name for name in names]
+        except OSError as problem:
+            raise disk_error(problem) from problem

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from . import checkpoint, history
 from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
-from .errors import RunError
+from .errors import RunError, disk_error
 from .loader import Loader, Part, batch_sampler, load
 from .log import NAME, MetricsFile, open_writers
 from .options import RunOptions
@@ -98,6 +98,7 @@ class Run:
         self._numbers: list[Tensor] = []  # of the items since the last check for NaN
         self._random: dict[str, Tensor] = {}  # of the time before an evaluation that is under way
         self._missed: list[int] = []  # the steps whose checkpoints could not be written
+        self._any_checkpoint = start.checkpoint is not None  # whether there is a checkpoint to go on from
         self._planned = 0  # batches of this epoch
         self._paused = False  # whether the epoch goes on after an evaluation
         self._saved_at = time.monotonic()  # when a checkpoint was last safe
@@ -360,7 +361,7 @@ class Run:
                     best = f"{progress.last:.4f}, best {progress.best:.4f} (step {progress.best_step})"
                 self.log.info(f"done: {best}; {picture}")
             except OSError as error:
-                lost.append(str(error))
+                lost.append(str(disk_error(error)))
         if lost:
             raise RunError(f"the run is done, but not all of it could be written: {', '.join(lost)}", 5)
         return progress.last
@@ -435,10 +436,11 @@ class Run:
         if self.process.any_process(bool(broken)):
             items = self.process.gather_rows(torch.cat([torch.empty(0).long(), *self._numbers])).tolist()
             span = f"steps {self.progress.step - self.progress.window_steps + 1} to {self.progress.step}"
-            self.log.error(f"the items of {span}: {sorted(set(items))}")
+            self.log.error(f"the items of {span}: {sorted(set(items))}", extra={"long": True})
             names = ", ".join([*dict.fromkeys(broken)][:4]) or "in another process"
+            stands = "the last good checkpoint stands" if self._any_checkpoint else "there is no checkpoint from before"
             raise RunError(
-                f"the loss or the weights became NaN or infinite in {span} ({names}); the last good checkpoint stands. "
+                f"the loss or the weights became NaN or infinite in {span} ({names}); {stands}. "
                 "Try a smaller --lr, or look at the items of these steps, whose numbers are in train.log",
                 6,
             )
@@ -471,7 +473,7 @@ class Run:
             try:
                 for writer in self._writers:
                     writer.flush()
-                if not self._start.recorded:
+                if not (self._start.recorded and (self.folder / "options.json").is_file()):
                     self._record()
                 checkpoint.save(folder, progress.step, tensors, asdict(progress), self._made_by)
                 with suppress(RunError):  # a folder that cannot be listed: this checkpoint is safe all the same
@@ -482,6 +484,7 @@ class Run:
                 problem = str(error)
         problem = self.process.broadcast(problem)
         self._saved_at = time.monotonic()
+        self._any_checkpoint = self._any_checkpoint or not problem
         if problem:
             self._missed.append(progress.step)
             self.log.error(f"checkpoint {progress.step} could not be saved, the ones before stand: {problem}")
@@ -556,6 +559,7 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
             if process.rank == 0:
                 num, lock = history.lock_run(opt)
                 start = history.compare(num, opt, dataset.facts, made_by)
+                start.notes += history.passed_over(opt, num) if start.checkpoint is None else []
         run = Run(process.broadcast(start), opt, dataset.facts, process, made_by)
         hook = register_optimizer_step_post_hook(run.check_kept)
         with run.signals:

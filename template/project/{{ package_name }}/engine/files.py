@@ -1,0 +1,89 @@
+"""Files that are written whole or not at all, and of which nothing else is waited for: a FIFO would never end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from filelock import FileLock
+
+
+def regular(path: str, flags: int) -> int:
+    """Opens files and links to files only; for `open(..., opener=regular)`."""
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "it is neither a file nor a link to one", path)
+    return os.open(path, flags, 0o666)
+
+
+def read(path: Path) -> bytes:
+    """What is in a file."""
+    with open(path, "rb", opener=regular) as file:
+        return file.read()
+
+
+def write(path: Path, data: bytes) -> None:
+    """Writes a file, and returns when it would survive a power cut."""
+    with open(path, "wb", opener=regular) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Writes a file in the place of what was there; a crash leaves the one or the other."""
+    beside = path.with_name(f"{path.name}.tmp")
+    remove(beside)
+    write(beside, data)
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes whatever is there, as far as it can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        path.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes sure that names in a folder survive a power cut as well: new ones, and those that a rename has given."""
+    if os.name == "nt":  # Windows cannot open folders, and writes their entries through
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Makes a folder of files, each with its name and content; the first of several processes does it for all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.tmp")
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        for left in folder.parent.glob(f".{folder.name}.*"):  # by a process that was killed
+            if left.is_dir():
+                remove(left)
+        if folder.exists():
+            return
+        try:
+            with ThreadPoolExecutor(16) as helpers:  # each waits for the disk
+                written = []
+                for name, content in files:
+                    (beside / name).parent.mkdir(parents=True, exist_ok=True)
+                    written.append(helpers.submit(write, beside / name, content))
+                for one in written:
+                    one.result()
+            for path in [beside, *beside.rglob("*")]:
+                if path.is_dir():
+                    sync_folder(path)
+            beside.rename(folder)
+        except OSError:
+            remove(beside)
+            raise
+        sync_folder(folder.parent)

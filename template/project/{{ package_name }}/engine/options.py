@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import tyro
@@ -88,15 +88,20 @@ def given(opt: RunOptions) -> set[str]:
     return {name for name, value in vars(opt).items() if value != default[name]}
 
 
-def check(opt: RunOptions) -> None:
-    """Refuses values out of bounds, and flags that contradict each other."""
-    for one in fields(opt):
+def check_bounds(opt: Any) -> None:
+    """Refuses values out of bounds, in a data class."""
+    for one in fields(opt) if is_dataclass(opt) else ():
         flag, value = f"--{one.name.replace('_', '-')}", getattr(opt, one.name)
         if isinstance(value, dict):
             for name, number in value.items():
                 _check_number(f"{flag}.{name}", number, {"least": 0})
         elif isinstance(value, int | float):
             _check_number(flag, value, one.metadata.get("bounds", {}))
+
+
+def check(opt: RunOptions) -> None:
+    """Refuses values out of bounds, and flags that contradict each other."""
+    check_bounds(opt)
     if opt.run is not None and (opt.new_run or opt.seeds > 1):
         raise RunError("--run is the number of one run; leave out --new-run and --seeds")
 

@@ -304,6 +304,31 @@ def test_the_first_image_is_not_everybodys_size(
     assert ("--image-size takes another size" in dataset.describe()) == (sizes[0] != (size, size) or len({*sizes}) > 1)
 
 
+def test_a_run_goes_on_with_the_size_that_it_began_with(
+    module: Module, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    images = write_images(here / "images", size=16)
+    Image.new("RGB", (40, 30)).save(images / "train" / "class0" / "large.png")
+    words = ["--data-dir", str(images), "--batch-size", "16", "--num-workers", "0", "--log-every", "5"]
+
+    def train(*more: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["train", *words, *more])
+        options, story = module("options").Options, module("train")
+        return module("engine").launch(options, story.train, story.show_plan)
+
+    assert train("--epochs", "1") == 0
+    record = Path("run", "1", "options.json")
+    assert '"image_size": 16' in record.read_text()
+    # as an older version took it of the first image
+    record.write_text(record.read_text().replace('"image_size": 16', '"image_size": 12'))
+    capfd.readouterr()
+    assert train("--epochs", "2", "--run", "1") == 0
+
+    said = capfd.readouterr().err
+    assert "going on after step 3" in said
+    assert "12 x 12 pixels" in said
+
+
 # WHAT LIES IN FOLDERS
 
 

@@ -11,7 +11,7 @@ from .history import load_run, read_options
 from .launch import exit_status, launch
 from .loader import EpochBatchSampler, InMemory, Loader, Part, evaluation_batches, in_memory, loader_settings
 from .log import train_logger
-from .options import RunOptions, setting
+from .options import RunOptions, check_bounds, setting
 from .plan import learning_rates, plan
 from .processes import Process
 from .run import Run, open_run

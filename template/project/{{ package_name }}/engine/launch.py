@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .errors import RunError, report
 from .history import with_recorded_settings
 from .loader import worker_died
 from .log import NAME
-from .options import RunOptions, check, check_bounds, parse
+from .options import RunOptions, check, parse
 from .processes import Process
 
 Opt = TypeVar("Opt", bound=RunOptions)
@@ -38,11 +38,8 @@ class ExitStatus:
 
 
 @contextmanager
-def exit_status(args: Any = None) -> Iterator[ExitStatus]:
-    """Around a program: an error becomes a sentence and an exit status, and no loader worker is left behind.
-
-    Numbers among `args` that are out of their bounds are an error.
-    """
+def exit_status() -> Iterator[ExitStatus]:
+    """Around a program: an error becomes a sentence and an exit status, and no loader worker is left behind."""
     status = ExitStatus()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of any language, whatever a terminal or a pipe can show
@@ -52,7 +49,6 @@ def exit_status(args: Any = None) -> Iterator[ExitStatus]:
     sys.unraisablehook = lambda found: None if "DataLoader" in str(found.exc_value) else ordinary(found)
     try:
         try:
-            check_bounds(args)
             yield status
         finally:
             # Python would end them by a signal that they ignore, and wait for ever; to torch their end is an accident

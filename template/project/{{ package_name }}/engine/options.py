@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 import tyro
@@ -90,7 +90,7 @@ def given(opt: RunOptions) -> set[str]:
 
 def check_bounds(opt: Any) -> None:
     """Refuses values out of bounds, in a data class."""
-    for one in fields(opt) if is_dataclass(opt) else ():
+    for one in fields(opt):
         flag, value = f"--{one.name.replace('_', '-')}", getattr(opt, one.name)
         if isinstance(value, dict):
             for name, number in value.items():

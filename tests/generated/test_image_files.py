@@ -273,6 +273,7 @@ def test_a_long_picture_is_cropped_before_it_is_enlarged(module: Module, tmp_pat
         found = read(module, tmp_path / "long.png", 224)
 
         assert found.shape == (224, 224, 3)
+        assert read(module, tmp_path / "long.png").shape == (size[1], size[0], 3)
         assert time.perf_counter() - began < 5
         assert (found == [255, 0, 0]).all()
 

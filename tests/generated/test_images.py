@@ -228,22 +228,12 @@ def test_16_bits_train_measure_and_ask_as_8_bits(
     assert len(set(said)) == 1
 
 
-def test_what_has_neither_8_nor_16_bits_is_refused_by_name(
-    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_has_neither_8_nor_16_bits_is_refused_by_name(module: Module, tmp_path: Path) -> None:
     errors = module("engine.errors")
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
     (tmp_path / "float.tif").rename(tmp_path / "float.png")
-    with pytest.raises(errors.RunError, match=r"float\.png is not an image that can be read"):
+    with pytest.raises(errors.RunError, match=r"float\.png has values from 1 to 1; say which one is white"):
         module("images").read_image(tmp_path / "float.png")
-
-    # no decoder of torchvision gives floats today
-    (tmp_path / "picture.png").write_bytes(png(numbers(RGB, 8), RGB, 8))
-    monkeypatch.setattr(module("images"), "decode_image", lambda *_, **__: torch.ones(3, 4, 4))
-    with pytest.raises(
-        errors.RunError, match=r"picture\.png has colours of torch\.float32; make it an image of 8 or 16"
-    ):
-        module("images").read_image(tmp_path / "picture.png")
 
 
 # DAMAGE

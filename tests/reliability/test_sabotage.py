@@ -600,8 +600,8 @@ MORE = [
         edit=(
             (
                 DATA,
-                '"channels", 3))\n        return',
-                '"channels", 3))\n        image = image.flip(2) if torch.rand(()) < 0.5 else image\n        return',
+                "as_trained(self.facts))\n        return",
+                "as_trained(self.facts))\n        image = image.flip(2) if torch.rand(()) < 0.5 else image\n        return",
             ),
         ),
     ),

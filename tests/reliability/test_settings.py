@@ -611,7 +611,7 @@ TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "em
 TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta"}  # how a loss is counted
 TOLD |= {"dropout"}
 REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}
-REFUSED |= {"channels", "held_out", "image_column", "inputs", "targets"}  # what the data are
+REFUSED |= {"channels", "scale", "nested", "held_out", "image_column", "inputs", "targets"}  # what the data are
 REFUSED |= {"width", "patch_size", "dim", "depth", "heads"}  # the size of the model
 REFUSED |= {"weights_file"}  # where it began
 

@@ -58,6 +58,7 @@ class Metrics:
         axes.imshow(shares.cpu(), cmap="Blues", vmin=0, vmax=1)
         axes.set(xlabel="predicted", ylabel="true", title="share of the images of each class")
         if len(self.classes) <= 40:
-            axes.set_xticks(range(len(self.classes)), self.classes, rotation=90)
-            axes.set_yticks(range(len(self.classes)), self.classes)
+            names = [name.encode(errors="replace").decode() for name in self.classes]  # not all are UTF-8
+            axes.set_xticks(range(len(names)), names, rotation=90)
+            axes.set_yticks(range(len(names)), names)
         figure.savefig(folder / "confusion.png", dpi=110)

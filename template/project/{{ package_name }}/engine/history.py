@@ -108,7 +108,10 @@ def with_recorded_settings(opt: Opt, process: Process) -> Opt:
     recorded: dict[str, Any] = {}
     with process.raise_together():
         if process.rank == 0 and (num := choose(opt)) is not None and is_run(Path(opt.run_dir, str(num))):
-            recorded = known_settings(type(opt), read_record(Path(opt.run_dir, str(num))))
+            record = read_record(Path(opt.run_dir, str(num)))
+            # 0 is for what the data tell, and that may be counted otherwise by now
+            told = {name: value for name, value in record.facts.items() if record.options.get(name) == 0 and value}
+            recorded = known_settings(type(opt), record._replace(options={**record.options, **told}))
     recorded, now = process.broadcast(recorded), given(opt)
     kept = {name for name in vars(opt) if change(type(opt), name) != "free" and name not in now}
     return replace(opt, **{name: recorded[name] for name in kept & recorded.keys()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import multiprocessing
 import signal
@@ -31,11 +32,22 @@ class ExitStatus:
 
     code: int = 0
 
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Around one of several files: if it is wrong, that is told, and the next one has its turn."""
+        try:
+            yield
+        except RunError as error:
+            self.code = report(error)
+
 
 @contextmanager
 def exit_status() -> Iterator[ExitStatus]:
     """Around a program: an error becomes a sentence and an exit status, and no loader worker is left behind."""
     status = ExitStatus()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of any language, whatever a terminal or a pipe can show
+            stream.reconfigure(errors="backslashreplace")
     # torch raises for a dead worker wherever Python happens to be, even in a finalizer; the loop notices it anyway
     ordinary = sys.unraisablehook
     sys.unraisablehook = lambda found: None if "DataLoader" in str(found.exc_value) else ordinary(found)

@@ -94,8 +94,8 @@ def given(opt: RunOptions) -> set[str]:
     return {name for name, value in vars(opt).items() if value != default[name]}
 
 
-def check(opt: RunOptions) -> None:
-    """Refuses values out of bounds, and flags that contradict each other."""
+def check_bounds(opt: Any) -> None:
+    """Refuses values out of bounds, in a data class."""
     for one in fields(opt):
         flag, value, bounds = f"--{one.name.replace('_', '-')}", getattr(opt, one.name), one.metadata.get("bounds", {})
         if isinstance(value, dict):
@@ -106,6 +106,11 @@ def check(opt: RunOptions) -> None:
                 _check_number(flag, each, bounds)
             elif each == "":
                 raise RunError(f"{flag} is empty; leave it out, or say what it is")
+
+
+def check(opt: RunOptions) -> None:
+    """Refuses values out of bounds, and flags that contradict each other."""
+    check_bounds(opt)
     if opt.run is not None and (opt.new_run or opt.seeds > 1):
         raise RunError("--run is the number of one run; leave out --new-run and --seeds")
 

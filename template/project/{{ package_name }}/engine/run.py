@@ -561,6 +561,11 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
                 start = history.compare(num, opt, dataset.facts, made_by)
                 start.notes += history.passed_over(opt, num) if start.checkpoint is None else []
         run = Run(process.broadcast(start), opt, dataset.facts, process, made_by)
+        if run.is_new:  # what cannot be read is better met before an epoch is spent
+            with process.raise_together():
+                for one in others:
+                    if hasattr(one, "check"):
+                        one.check(process.rank, process.world)
         hook = register_optimizer_step_post_hook(run.check_kept)
         with run.signals:
             try:

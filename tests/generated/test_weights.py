@@ -1,0 +1,255 @@
+"""Files of pretrained weights as people have them: loaded, with what was taken off, or named for what they are."""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tests.generated.rendered import importable, render_project
+
+Module = Callable[[str], ModuleType]
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
+    """The modules of a project that begins with weights from a file, but for its classifier."""
+    folder = tmp_path_factory.mktemp("of") / "weighted"
+    flags = {"model": "own_net.net:Net", "weights": "file", "weights_skip": ["classifier"]}
+    with importable(render_project(folder, **flags)) as modules:
+        yield modules
+
+
+@pytest.fixture
+def net(module: Module) -> nn.Module:
+    """The model of the project."""
+    built: nn.Module = module("model").build_model(
+        module("options").Options(), {"classes": ["a", "b"], "image_size": 8}
+    )
+    return built
+
+
+@pytest.fixture
+def state(module: Module, net: nn.Module) -> dict[str, Tensor]:
+    """Weights that are not those of the net, of which the skipped head has another size."""
+    torch.manual_seed(7)
+    donor = module("model").build_model(module("options").Options(), {"classes": list("abcdefg"), "image_size": 8})
+    return {name: value.clone() for name, value in donor.state_dict().items()}
+
+
+def load(module: Module, net: nn.Module, path: Path) -> str:
+    """The report of loading a file."""
+    report: str = module("pretrained").load_pretrained(net, module("pretrained").read_weights(path))
+    return report
+
+
+def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The weights with a prefix before each name."""
+    return {prefix + name: value for name, value in state.items()}
+
+
+def assert_loaded(net: nn.Module, state: dict[str, Tensor]) -> None:
+    """That all is in the net but the skipped head."""
+    for name, value in net.state_dict().items():
+        if not name.startswith("classifier."):
+            assert torch.equal(value, state[name]), name
+
+
+KEYS = ["", "state_dict", "net", "model", "model_state_dict", "ema", "teacher.weights"]
+PREFIXES = [
+    "",
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "backbone.",
+    "encoder_q.",
+    "module._orig_mod.",
+    "module.net.encoder.",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("key", KEYS)
+def test_weights_under_a_key_and_with_a_prefix_are_loaded(
+    module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path, key: str, prefix: str
+) -> None:
+    content: Any = prefixed(state, prefix)
+    for part in reversed(key.split(".") if key else []):
+        content = {"epoch": 3, part: content, "optimizer": {"state": {0: {"step": torch.ones(())}}, "lr": 0.1}}
+    torch.save(content, tmp_path / "some.pt")
+
+    report = load(module, net, tmp_path / "some.pt")
+
+    assert_loaded(net, state)
+    count = len(net.state_dict())
+    assert f"{count - 2} of {count} tensors loaded" in report
+    assert "random: classifier.weight, classifier.bias; not used: classifier.weight, classifier.bias" in report
+    plain = prefix.replace("_orig_mod.", "")
+    assert (f"without {plain}" in report) == bool(plain)
+    assert (f"under {key}" in report) == bool(key)
+
+
+def test_of_two_that_fit_the_first_is_taken_and_the_other_told(
+    module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.save({"model": state, "ema": {name: 2 * value for name, value in state.items()}}, tmp_path / "some.pt")
+
+    report = load(module, net, tmp_path / "some.pt")
+
+    assert_loaded(net, state)
+    assert "loaded (under model); others that fit: (under ema)" in report
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.SAFETENSORS", "a.bin", "a"])
+def test_safetensors_are_known_by_their_content(
+    module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path, name: str
+) -> None:
+    save_file(prefixed(state, "model."), tmp_path / name)
+
+    assert "without model." in load(module, net, tmp_path / name)
+    assert_loaded(net, state)
+
+
+def test_shards_are_loaded_by_their_index(
+    module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    names = [*state]
+    shards = {"model-00001-of-00002.safetensors": names[:4], "model-00002-of-00002.safetensors": names[4:]}
+    for file, some in shards.items():
+        save_file({name: state[name] for name in some}, tmp_path / file)
+    index = {"metadata": {}, "weight_map": {name: file for file, some in shards.items() for name in some}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    for given in ("model.safetensors.index.json", *shards):
+        for parameter in net.parameters():
+            nn.init.zeros_(parameter)
+        load(module, net, tmp_path / given)
+        assert_loaded(net, state)
+
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(module("engine").RunError, match=r"there is no file .*00002-of-00002\.safetensors"):
+        load(module, net, tmp_path / "model.safetensors.index.json")
+    (tmp_path / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(module("engine").RunError, match="is not an index of safetensors"):
+        load(module, net, tmp_path / "model.safetensors.index.json")
+
+
+def whole(state: dict[str, Tensor], path: Path) -> None:
+    torch.save(nn.Sequential(nn.Linear(2, 2)), path)
+
+
+def namespace(state: dict[str, Tensor], path: Path) -> None:
+    torch.save({"state_dict": state, "args": argparse.Namespace(lr=0.1)}, path)
+
+
+def scalars(state: dict[str, Tensor], path: Path) -> None:
+    torch.save({"state_dict": state, "best": np.float64(0.5)}, path)
+
+
+def script(state: dict[str, Tensor], path: Path) -> None:
+    torch.jit.script(nn.Linear(2, 2)).save(str(path))
+
+
+def page(state: dict[str, Tensor], path: Path) -> None:
+    path.write_text("\n<!DOCTYPE html><html><body>Sign in</body></html>")
+
+
+def pointer(state: dict[str, Tensor], path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 46830571\n")
+
+
+def empty(state: dict[str, Tensor], path: Path) -> None:
+    path.touch()
+
+
+def cut(state: dict[str, Tensor], path: Path) -> None:
+    torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def cut_safetensors(state: dict[str, Tensor], path: Path) -> None:
+    save_file(state, path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def old_and_cut(state: dict[str, Tensor], path: Path) -> None:
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def garbage(state: dict[str, Tensor], path: Path) -> None:
+    path.write_bytes(bytes(range(256)))
+
+
+def folder(state: dict[str, Tensor], path: Path) -> None:
+    path.mkdir()
+
+
+def lists(state: dict[str, Tensor], path: Path) -> None:
+    torch.save([*state.values()], path)
+
+
+def nothing(state: dict[str, Tensor], path: Path) -> None:
+    torch.save({"epoch": 1, "model": None}, path)
+
+
+def nan(state: dict[str, Tensor], path: Path) -> None:
+    torch.save({**state, "interaction.weight": torch.full_like(state["interaction.weight"], math.nan)}, path)
+
+
+REFUSED = {
+    whole: r"holds a Python object \(torch\.nn\.modules\.\S+\) beside tensors; if you trust .*python -c",
+    namespace: r"holds a Python object \(argparse\.Namespace\) beside tensors; if you trust .*python -c",
+    scalars: r"holds a Python object \(numpy\S*\) beside tensors; if you trust .*python -c",
+    script: r"is TorchScript; if you trust .*torch\.jit\.load",
+    page: "is a web page, not weights",
+    pointer: "is a Git LFS pointer, not the weights; type: git lfs pull",
+    empty: "is empty; download it again",
+    cut: "is damaged, cut short or no file of weights",
+    cut_safetensors: "is damaged, cut short or no file of weights",
+    old_and_cut: "is damaged, cut short or no file of weights",
+    garbage: "is damaged, cut short or no file of weights",
+    folder: "cannot be read",
+    lists: "holds no dictionary of tensors",
+    nothing: "the weights hold no tensors with names",
+    nan: "the weights hold NaN, in interaction.weight",
+}
+
+
+@pytest.mark.parametrize("make", REFUSED, ids=lambda make: make.__name__)
+def test_what_is_not_loaded_is_named_for_what_it_is(
+    module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path, make: Callable[..., None]
+) -> None:
+    path = tmp_path / "some.pt"
+    make(state, path)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    with pytest.raises(module("engine").RunError, match=REFUSED[make]) as found:
+        load(module, net, path)
+
+    assert "\n" not in str(found.value)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_what_is_typed_for_a_pickle_makes_a_file_that_is_loaded(
+    module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    namespace(state, tmp_path / "some.pt")
+    with pytest.raises(module("engine").RunError) as found:
+        load(module, net, tmp_path / "some.pt")
+
+    code = str(found.value).split('python -c "')[1].split('"   and give')[0]
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+    load(module, net, tmp_path / "w.pt")
+    assert_loaded(net, state)

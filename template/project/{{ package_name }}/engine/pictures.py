@@ -46,7 +46,7 @@ def draw(folder: Path) -> Path:
 
 
 def draw_into(folder: Path, draw: Callable[[Path], object]) -> list[Path]:
-    """Lets `draw` make pictures in an empty folder, and puts each of them, whole, into `folder`; returns their paths."""
+    """Lets `draw` make pictures in an empty folder, and puts each, whole, into `folder`; returns their paths."""
     with tempfile.TemporaryDirectory() as empty:
         draw(Path(empty))
         try:

@@ -35,6 +35,11 @@ def lines(work: Path) -> int:
     return len(samples.read_text().splitlines()) if samples.exists() else 0
 
 
+def wait_for_more(work: Path, begun: int) -> None:
+    """Until another batch was begun."""
+    wait_for(lambda: lines(work) > begun)
+
+
 def lose_at_most_an_interval(project: Project, work: Path, runs: int, seed: int) -> int:
     """Kills runs of slow epochs at random, counts what is done twice, compares; returns the number of kills."""
     assert project.run(work / "undisturbed", *EPOCHS).code == 0
@@ -44,7 +49,7 @@ def lose_at_most_an_interval(project: Project, work: Path, runs: int, seed: int)
         for _ in range(3):
             begun = lines(here)
             started = project.start(here, *EPOCHS, *OFTEN, faults=slow(project))
-            wait_for(lambda begun=begun, here=here: lines(here) > begun)
+            wait_for_more(here, begun)
             time.sleep(dice.uniform(0, 1.2))
             os.kill(dice.choice(started.pids), signal.SIGKILL)
             started.wait()

@@ -62,7 +62,8 @@ def bring(told: Told, work: "Work", merged: "Merged", *, yes: bool, only_show: b
         error.result = told.result
         raise
     told.result["applied"] = True
-    if asks(work.top, "config", "--type=bool", "commit.gpgSign") == "true":
+    signs = (asks(work.top, "config", "--type=bool", "--get-all", "commit.gpgSign") or "").split()
+    if signs[-2:-1] == ["true"]:  # the last is what our own calls are told
         note = (
             "the commit is not signed, as commit.gpgSign wants it; to sign it   git commit --amend --no-edit --gpg-sign"
         )

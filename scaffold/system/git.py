@@ -18,6 +18,7 @@ _SETTINGS = (
     "core.fsmonitor=false",
     "core.safecrlf=false",
     "core.splitIndex=false",
+    "core.bigFileThreshold=512m",
     "safe.bareRepository=all",
     "submodule.recurse=false",
     "commit.gpgSign=false",

@@ -53,7 +53,7 @@ def merge(work: Work, template: Path, answers: Answers, version: str, subject: s
     scratch.git("read-tree", commits["ours"])
     # a file counts as renamed where most of it stayed; else it was one file that went and one that came
     words = ("--find-renames=70%", commits["base"], "--", commits["ours"], commits["theirs"])
-    scratch.git(*scratch.drivers, "merge-recursive", *words, variables=labels, allowed=(0, 1))
+    scratch.merge(*words, variables=labels)
     places = told_moves(template, package, theirs)
     settle(work, merged, scratch, base, ours, theirs, commits, kept, places)
     merged.notes += broken_imports(scratch, base, theirs, commits, places)

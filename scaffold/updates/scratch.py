@@ -56,13 +56,23 @@ class Scratch:
         allowed: tuple[int, ...] = (0,),
     ) -> str:
         """What git answers in it, with an index of that name, and its files in that folder."""
-        known = {
+        known = self._variables(index, folder or self.tree)
+        return git(folder or self.tree, *words, text=text, variables={**known, **(variables or {})}, allowed=allowed)
+
+    def _variables(self, index: str, folder: Path) -> dict[str, str]:
+        return {
             "GIT_DIR": str(self.tree / ".git"),
-            "GIT_WORK_TREE": str(folder or self.tree),
+            "GIT_WORK_TREE": str(folder),
             "GIT_INDEX_FILE": str(self.tree / ".git" / index),
             "GIT_LITERAL_PATHSPECS": "1",
         }
-        return git(folder or self.tree, *words, text=text, variables={**known, **(variables or {})}, allowed=allowed)
+
+    def merge(self, *words: str, variables: Mapping[str, str]) -> None:
+        """Merge in it. That git ends with 1 where there are conflicts, and it names them, is no failure."""
+        known = {**self._variables("index", self.tree), **variables, "GIT_MERGE_VERBOSITY": "2"}
+        done = call(self.tree, *self.drivers, "merge-recursive", *words, variables=known)
+        if done.returncode and (done.returncode != 1 or "CONFLICT" not in done.stdout):
+            raise GitFailed(f"git merge-recursive failed: {done.stderr.strip() or done.returncode}")
 
     def entries(self, index: str = "index") -> Entries:
         """The files of an index, without those that are not merged."""

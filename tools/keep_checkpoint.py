@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ register_optimizer_step_pre_hook(counted)
 sys.argv[0] = "train"
 runpy.run_module("{package}.train", run_name="__main__")
 """
-LEFT_OUT = shutil.ignore_patterns("lock", "train.log", "3")  # of the checkpoints the newest one stays
+LEFT_OUT = shutil.ignore_patterns("lock", "train.log", "*.png", "3")  # of the checkpoints the newest one stays
 
 
 def keep(version: str, folder: Path) -> None:
@@ -76,7 +77,10 @@ def keep(version: str, folder: Path) -> None:
             measured = subprocess.run(measure, cwd=work / "project", check=True, capture_output=True, text=True).stdout
             shutil.rmtree(folder / name, ignore_errors=True)
             shutil.copytree(work / "project" / "run", folder / name / "run", ignore=LEFT_OUT)
-        values = dict(line.split() for line in measured.splitlines()[1:])
+        # the metrics come first; a report of each class and the pictures that were drawn follow
+        values = dict(
+            line.split() for line in takewhile(lambda line: len(line.split()) == 2, measured.splitlines()[1:])
+        )
         made = {"answers": answers, "settings": settings, "measured": {key: float(values[key]) for key in values}}
         (folder / name / "made.json").write_text(json.dumps(made, indent=1) + "\n")
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def read(module: Module, path: Path, *words: Any, **settings: Any) -> Pixels:
     return pixels
 
 
-def tiff(pixels: Pixels, photometric: int, *, order: str = "<", planar: int = 1) -> bytes:
+def tiff(pixels: Pixels, photometric: int, *, order: Literal["<", ">"] = "<", planar: int = 1) -> bytes:
     """A TIFF of integers (height, width, channels), not compressed, written by hand."""
     height, width, count = pixels.shape
     bits = pixels.dtype.itemsize * 8
@@ -315,7 +315,7 @@ def test_a_run_goes_on_with_the_size_that_it_began_with(
     def train(*more: str) -> int:
         monkeypatch.setattr(sys, "argv", ["train", *words, *more])
         options, story = module("options").Options, module("train")
-        return module("engine").launch(options, story.train, story.show_plan)
+        return int(module("engine").launch(options, story.train, story.show_plan))
 
     assert train("--epochs", "1") == 0
     record = Path("run", "1", "options.json")
@@ -419,7 +419,7 @@ def test_names_that_are_not_utf_8_are_read_and_told(
 
     assert module("predict").main() == 0
     stream.flush()
-    assert rb"\udcff" in stream.buffer.getvalue()  # type: ignore[attr-defined]  # of BytesIO
+    assert rb"\udcff" in stream.buffer.getvalue()
 
 
 # DAMAGE

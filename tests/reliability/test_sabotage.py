@@ -309,8 +309,8 @@ QUICK = [
         (
             (
                 RUN,
-                'buffers.get(name, {}))\n                self._ema.swap()',
-                'buffers.get(name, {}))',
+                "buffers.get(name, {}))\n                self._ema.swap()",
+                "buffers.get(name, {}))",
             ),
         ),
         "rich",

@@ -142,7 +142,9 @@ def test_16_bits_of_a_png_are_kept(module: Module, tmp_path: Path, kind: int, in
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("count", [1, 3, 4])
-def test_16_bits_of_a_tiff_are_kept_or_refused(module: Module, tmp_path: Path, count: int, order: str) -> None:
+def test_16_bits_of_a_tiff_are_kept_or_refused(
+    module: Module, tmp_path: Path, count: int, order: Literal["<", ">"]
+) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (9, 7, count)).astype(np.uint16)
     path = tmp_path / "picture.tif"
     path.write_bytes(tiff(values, 1 if count == 1 else 2, order=order))

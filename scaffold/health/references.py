@@ -82,6 +82,8 @@ class References:
             return
         table = symtable.symtable(decode_source(self.sources[name]), name, "exec")
         unknown = _used(table) - _GIVEN - self.names[name]
+        if "annotations" in self.names[name]:  # which then are not looked up, and in no table
+            unknown |= _annotated(self.trees[name]) - _GIVEN - self.names[name]
         if unknown and (unknown := unknown - _declared(table)):
             lines: dict[str, int] = {}
             for node in ast.walk(self.trees[name]):
@@ -112,6 +114,26 @@ def _names_of(tree: ast.Module) -> set[str]:
             names.add(node.rest)
         open_ += ast.iter_child_nodes(node)
     return names
+
+
+def _annotated(tree: ast.Module) -> set[str]:
+    """Names in annotations, but for those that anything in the file makes."""
+    used: set[str] = set()
+    made: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
+            used |= {part.id for part in ast.walk(node.annotation) if isinstance(part, ast.Name)}
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            made |= {node.name, *(kind.name for kind in getattr(node, "type_params", []))}
+            if node.returns:
+                used |= {part.id for part in ast.walk(node.returns) if isinstance(part, ast.Name)}
+        elif isinstance(node, ast.ClassDef):
+            made |= {node.name, *(kind.name for kind in getattr(node, "type_params", []))}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            made |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            made.add(node.id)
+    return used - made
 
 
 def _declared(table: symtable.SymbolTable) -> set[str]:

@@ -54,6 +54,8 @@ def of_template(project: Path) -> tuple[list[Finding], Answers | None]:
 
 def of_gone(project: Path, gone: list[str]) -> list[Finding]:
     """What to say of files that are generated and not there: whether they were deleted for good, or by a mishap."""
+    if not gone:
+        return []
     known = set((asks(project, "ls-files", "-z") or "").split("\0"))
     lost = [name for name in gone if name in known]
     findings = []

@@ -31,6 +31,7 @@ FOREIGN |= {
     "--tests",
 }
 FOREIGN |= {"--all", "--defaults", "--follow-tags", "--origin", "--tags", "--theirs"}  # of git and Copier
+FOREIGN |= {"--figures"}  # of pytest, in our tests
 FOREIGN |= {"--abort", "--amend", "--no-edit", "--gpg-sign", "--strategy", "--assume-unchanged", "--skip-worktree"}
 FOREIGN |= {flag for action in gpu.parser()._actions for flag in action.option_strings}
 

@@ -279,6 +279,7 @@ class Sabotage:
     changes: tuple[Change, ...]
     project: str = "single"
     edit: tuple[Change, ...] = ()
+    refused: str = ""  # what the trainer says of it by itself
 
 
 TRAIN, DATA, EVALUATE = (f"PACKAGE/{name}.py" for name in ("train", "data", "evaluate"))
@@ -535,6 +536,7 @@ MORE = [
             (TRAIN, "                scheduler.step()\n", ""),
             (TRAIN, "            if run.is_measured", "            scheduler.step()\n            if run.is_measured"),
         ),
+        refused="step the scheduler once after each step of the optimizer",
     ),
     Sabotage(
         "the rate is a step ahead",
@@ -664,6 +666,9 @@ def caught(sabotage: Sabotage, project: Rendered, work: Path) -> None:
     """The check fails on the project with the bug, which otherwise trains as if nothing were wrong."""
     broken = project(sabotage.project).changed(work / "code", (*sabotage.edit, *sabotage.changes))
     ended = broken.run(work / "undisturbed", "--epochs", "2")
+    if sabotage.refused:
+        assert (ended.code, sabotage.refused in ended.said) == (2, True), f"{sabotage.name}: {ended.said}"
+        return
     assert ended.code == 0, f"{sabotage.name}: it does not even run: {ended.said}"
     try:
         sabotage.check(broken, work / "runs")

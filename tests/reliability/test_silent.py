@@ -189,7 +189,7 @@ def test_a_relative_data_folder_is_that_of_the_run(project: Rendered, work: Path
     ended = elsewhere.run(work, str(work / "run" / "1"), module="evaluate")
 
     assert ended.code == 0, ended.said
-    assert f"on {single.folder / 'near' / 'val'}" in ended.said
+    assert f"images in {single.folder / 'near' / 'val'}" in ended.said
     assert "class3                     5" in ended.said
 
 

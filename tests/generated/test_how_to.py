@@ -106,7 +106,7 @@ def test_every_page_is_named_in_the_overview() -> None:
 
 DATA, TRAIN = "PACKAGE/data.py", "PACKAGE/train.py"
 ITEM = "        return image, self.labels[number]\n"
-TORCHVISION: Change = (DATA, "import os\n", "import os\nfrom torchvision.transforms import v2\n")
+TORCHVISION: Change = (DATA, "import math\n", "import math\nfrom torchvision.transforms import v2\n")
 
 
 ADD = "                    run.add(terms, part)"

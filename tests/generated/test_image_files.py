@@ -293,9 +293,10 @@ def test_a_long_picture_is_cropped_before_it_is_enlarged(module: Module, tmp_pat
 def test_the_first_image_is_not_everybodys_size(
     module: Module, tmp_path: Path, sizes: list[tuple[int, int]], size: int
 ) -> None:
-    (tmp_path / "train" / "a").mkdir(parents=True)
     for number, each in enumerate(sizes):
-        Image.new("L", each).save(tmp_path / "train" / "a" / f"{number}.png")
+        folder = tmp_path / "train" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", each).save(folder / f"{number}.png")
     options = module("options").Options
 
     dataset = module("data").MyDataset(tmp_path / "train", options(data_dir=str(tmp_path)))

@@ -23,8 +23,8 @@ RETURN = "as_trained(self.facts))\n        return image, self.labels[number]\n"
 CLASS = "\n\ndef load_data("
 IMPORTS: Change = (
     DATA,
-    "import os\n",
-    "import os\nimport random\nimport numpy as np\nfrom torchvision.transforms import v2 as transforms\n",
+    "import math\n",
+    "import math\nimport random\nimport numpy as np\nfrom torchvision.transforms import v2 as transforms\n",
 )
 
 

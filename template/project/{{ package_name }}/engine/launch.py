@@ -8,7 +8,7 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from threading import Timer
@@ -47,7 +47,8 @@ def exit_status() -> Iterator[ExitStatus]:
     status = ExitStatus()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of any language, whatever a terminal or a pipe can show
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # it writes what is waiting, and the disk may be full
+                stream.reconfigure(errors="backslashreplace")
     # torch raises for a dead worker wherever Python happens to be, even in a finalizer; the loop notices it anyway
     ordinary = sys.unraisablehook
     sys.unraisablehook = lambda found: None if "DataLoader" in str(found.exc_value) else ordinary(found)

@@ -407,7 +407,7 @@ MORE = [
         resume,
         ((RUN, "in self.progress.window.items()", "in dict(self.progress.window and {}).items()"),),
     ),
-    Sabotage("no count of them", resume, ((RUN, '"stopped": 0', '"stopped": 0, "window_steps": 0'),)),
+    Sabotage("no count of them", resume, ((RUN, '"stopped": 0', '"stopped": 0, "counts": {}'),)),
     Sabotage("no best value", resume, ((RUN, '"stopped": 0', '"stopped": 0, "best": None'),)),
     Sabotage("all begins anew", resume, ((CHECKPOINT, "in reversed(steps(folder)):", "in steps(folder)[:0]:"),)),
     # the disk

@@ -268,6 +268,7 @@ def test_a_worker_that_raises_says_why(project: Rendered, work: Path, what: str,
     assert "worker died" not in ended.said
 
 
+@pytest.mark.timed
 def test_a_worker_that_crashes_is_told_with_what_it_read(project: Rendered, work: Path) -> None:
     workers = project("workers")
     crash: Fault = ("bad_worker", {"package": workers.package, "what": "crash", "number": 30})
@@ -336,6 +337,7 @@ def test_a_signal_while_waiting_for_a_worker_saves_at_once(project: Rendered, wo
     ],
     ids=lambda fault: "-".join([fault[0], *map(str, fault[1].values())]),
 )
+@pytest.mark.timed
 def test_little_to_share_with_workers_is_told_as_that(project: Rendered, work: Path, fault: Fault) -> None:
     began = time.monotonic()
     ended = project("workers").start(work, *EPOCHS, "--image-size", "64", faults=[fault]).wait(60)

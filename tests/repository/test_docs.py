@@ -31,7 +31,8 @@ FOREIGN |= {
     "--tests",
 }
 FOREIGN |= {"--all", "--defaults", "--follow-tags", "--origin", "--tags", "--theirs"}  # of git and Copier
-FOREIGN |= {"--figures"}  # of pytest, in our tests
+FOREIGN |= {"--figures", "--dist"}  # of pytest
+FOREIGN |= {"--top"}  # of predict
 FOREIGN |= {"--abort", "--amend", "--no-edit", "--gpg-sign", "--strategy", "--assume-unchanged", "--skip-worktree"}
 FOREIGN |= {flag for action in gpu.parser()._actions for flag in action.option_strings}
 

@@ -123,7 +123,7 @@ def test_lines_that_were_committed_with_cr_lf_are_merged_and_end_so(
 
 
 def sparse(project: Path) -> None:
-    git(project, "sparse-checkout", "set", "--no-cone", "/p/")
+    git(project, "sparse-checkout", "set", "--no-cone", "/*", "!/changed.txt")
 
 
 def assume_unchanged(project: Path) -> None:

@@ -292,6 +292,7 @@ def test_a_project_by_plain_copier_is_updated_by_both(checkout: Path, install: I
         "update",
         "--trust",
         str(checkout),
+        "--yes",
         folder=ada.home / "q",
         HOME=str(ada.home),
         PYTHONPATH=str(ROOT),

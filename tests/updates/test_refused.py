@@ -105,6 +105,7 @@ def test_a_fork_is_trusted_once_it_is_confirmed(
     scaffold: Run, history: History, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SCAFFOLD_TEMPLATE_URL")
+    monkeypatch.delenv("SCAFFOLD_TEMPLATE_REF", raising=False)
 
     refused = scaffold("update", "--yes")
     assert refused.code == 2

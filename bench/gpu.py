@@ -79,10 +79,11 @@ NO_MATPLOTLIB = {
     "matplotlib/backends/__init__.py": "",
     "matplotlib/backends/backend_agg.py": "def FigureCanvasAgg(figure):\n    return figure\n",
     "matplotlib/figure.py": (
-        "from pathlib import Path\nfrom unittest.mock import MagicMock\n\n\nclass Figure:\n"
+        "from unittest.mock import MagicMock\n\n\nclass Figure:\n"
         "    def __init__(self, **settings):\n        pass\n\n"
         "    def subplots(self, rows, columns):\n        return [MagicMock() for _ in range(rows * columns)]\n\n"
-        "    def savefig(self, path, **settings):\n        Path(path).touch()\n"
+        "    def add_subplot(self, *place):\n        return MagicMock()\n\n"
+        "    def savefig(self, file, **settings):\n        pass\n"
     ),
 }
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -18,24 +17,23 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.generated.rendered import importable, render_project, write_images
-from tests.generated.test_images import CHANNELS, GRAY, GRAY_ALPHA, RGB, RGBA, Pixels, chunk, numbers, png
+from tests.generated.rendered import write_images
+from tests.generated.test_images import (
+    CHANNELS,
+    GRAY,
+    GRAY_ALPHA,
+    RGB,
+    RGBA,
+    Module,
+    Pixels,
+    chunk,
+    module,
+    numbers,
+    png,
+    process,
+)
 
-Module = Callable[[str], ModuleType]
-
-
-@pytest.fixture(scope="module")
-def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
-    """The modules of a default project."""
-    with importable(render_project(tmp_path_factory.mktemp("of") / "files")) as modules:
-        yield modules
-
-
-@pytest.fixture
-def process(module: Module) -> Iterator[Any]:
-    """This process, alone."""
-    with module("engine").Process.start(module("options").Options()) as process:
-        yield process
+__all__ = ["module", "process"]  # fixtures
 
 
 def picture(height: int = 24, width: int = 32) -> Image.Image:

@@ -12,17 +12,9 @@ from scaffold.questions.form import Form
 from scaffold.trials import values
 from scaffold.updates.summary import _told_apart
 from tests.conftest import Run, tree
-from tests.updates.updating import History, answers_of, append, commit, git, history, own_answers, replace
+from tests.updates.updating import History, answers_of, append, commit, git, history, own_answers, project, replace
 
-__all__ = ["history"]  # a fixture
-
-
-@pytest.fixture
-def project(history: History, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with the default answers, to work in."""
-    made = history.make(here / "p", "v1.0.0")
-    monkeypatch.chdir(made)
-    return made
+__all__ = ["history", "project"]  # fixtures
 
 
 def edits(project: Path) -> None:

@@ -7,19 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
-from tests.updates.updating import SEED, History, append, commit, git, history, move, remove
+from tests.updates.updating import SEED, History, append, commit, git, history, move, project, remove
 
-__all__ = ["history"]  # a fixture
+__all__ = ["history", "project"]  # fixtures
 
 SEEDING = SEED.replace("seed.py", "seeding.py")
-
-
-@pytest.fixture
-def project(history: History, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the first version, to work in."""
-    made = history.make(here / "p", "v1.0.0")
-    monkeypatch.chdir(made)
-    return made
 
 
 def rename_seed(project: Path) -> None:

@@ -31,11 +31,12 @@ from tests.updates.updating import (
     history,
     move,
     own_answers,
+    project,
     remove,
     replace,
 )
 
-__all__ = ["history"]  # a fixture
+__all__ = ["history", "project"]  # fixtures
 
 
 def new_version(history: History) -> str:
@@ -47,14 +48,6 @@ def new_version(history: History) -> str:
         remove("template/project/tests/test_schedule.py.jinja"),
         news="- seed.py has a value\n- Notes",
     )
-
-
-@pytest.fixture
-def project(history: History, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the first version, to work in."""
-    made = history.make(here / "p", "v1.0.0")
-    monkeypatch.chdir(made)
-    return made
 
 
 # WHAT AN UPDATE BRINGS

@@ -90,6 +90,14 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
 
 
 @pytest.fixture
+def project(history: History, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of the first version with the default answers, to work in."""
+    made = history.make(here / "p", "v1.0.0")
+    monkeypatch.chdir(made)
+    return made
+
+
+@pytest.fixture
 def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     """Every version that was released, and the template as it stands as the newest."""
     found = History(tmp_path / "releases")

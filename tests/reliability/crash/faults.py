@@ -308,15 +308,7 @@ def fail_once(package: str, what: str, rank: int, step: int = 0, folder: str = "
     if folder:
         Disk(Path(folder), lambda number, _: fail() if number == operation else None)
         return
-    seen = 0
-
-    def counted() -> None:
-        nonlocal seen
-        seen += 1
-        if seen == step:
-            fail()
-
-    before_each_step(package, counted)
+    before_step(package, step, fail)
 
 
 def huge(package: str) -> None:

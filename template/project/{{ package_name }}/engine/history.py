@@ -167,7 +167,8 @@ def is_run(folder: Path) -> bool:
 
 def changes(record: Record, opt: RunOptions) -> dict[str, tuple[Any, Any, str]]:
     """The settings that differ and are not free to, of those that were typed now or then: what was, is, and means."""
-    default, counts, found = vars(type(opt)()), given(opt) | record.given, {}
+    default = vars(type(opt)()) | known_settings(type(opt), record)
+    counts, found = given(opt) | record.given, {}
     for name, value in vars(opt).items():
         old, meaning = record.options.get(name, default[name]), change(type(opt), name)
         # a loss or a layer group that was added or removed since counts as typed
@@ -297,7 +298,7 @@ def read_options(folder: Path, kind: type[Opt]) -> Opt:
 
 def known_settings(kind: type[RunOptions], record: Record) -> dict[str, Any]:
     """The recorded settings that this project still has; a loss or a layer group that is new has its default."""
-    known = {}
+    known = {one.name: one.metadata["before"] for one in fields(kind) if one.metadata.get("before") is not None}
     for name, default in vars(kind()).items():
         if name in record.options:
             old = known[name] = record.options[name]

@@ -12,7 +12,11 @@ from scaffold.paths import template_root
 from scaffold.questions.answers import complete, gather
 from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy, render
-from tests.generated.rendered import importable
+from tests.conftest import Run
+from tests.generated.rendered import importable, render_project
+from tests.updates.updating import History, own_answers, releases
+
+__all__ = ["releases"]  # a fixture
 
 FOCAL = '''"""The focal loss of Lin et al., ICCV 2017."""
 
@@ -144,13 +148,41 @@ def test_brier_is_the_sum_over_classes_and_mse_its_old_name_for_the_mean(tmp_pat
     with importable(tmp_path / "p") as module:
         opt = module("options").Options()
         logits, labels = torch.tensor([[0.0, 0.0, 0.0], [9.0, -90.0, -90.0]]), torch.tensor([1, 0])
-        terms = module("losses").criterion(logits, labels, opt)
+        terms = module("losses").criterion((logits, logits), labels, opt)
     assert terms["brier"].item() == pytest.approx((1 / 9 + 4 / 9 + 1 / 9 + 0) / 2)
     assert terms["mse"].item() == pytest.approx(terms["brier"].item() / 3)
     with pytest.raises(BadAnswer) as refused:
         complete(form, gather(form, {"losses": ["nope=1"]}, preset=None, answers_file=None), "p")
     assert "cross_entropy, brier, triplet" in str(refused.value)
     assert "mse" not in str(refused.value)
+
+
+@pytest.mark.parametrize("version", ["v0.3.6", "v0.4.0"])
+def test_a_released_project_with_mse_of_classes_updates_to_one_that_minimises_the_same(
+    scaffold: Run, releases: History, here: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    losses = [{"name": "cross_entropy", "weight": 1.0}, {"name": "mse", "weight": 0.5}]
+    project = releases.make(here / "older", version, {"losses": losses})
+    monkeypatch.chdir(project)
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    terms: list[tuple[dict[str, float], float]] = []
+    for _ in range(2):
+        with importable(project) as module:
+            opt = module("options").Options(data_dir="data")
+            given = (logits, logits, labels) if version == "v0.3.6" and not terms else (logits, labels)
+            terms.append((opt.losses, module("losses.mse").mse(*given, opt).item()))
+        if len(terms) == 1:
+            assert scaffold("update", "--yes").code == 0
+
+    assert terms[0] == terms[1]
+    assert own_answers(project)["losses"] == losses
+
+
+def test_mse_of_numbers_is_torchs_own(tmp_path: Path) -> None:
+    with importable(render_project(tmp_path / "regressed", task="regression", losses=["mse=1"])) as module:
+        values, targets = torch.randn(5, 2), torch.randn(5, 2)
+        found = module("losses").criterion((values, values), targets, module("options").Options())
+        assert found["mse"].item() == pytest.approx(torch.nn.MSELoss()(values, targets).item())
 
 
 def test_each_loss_has_its_part_and_its_fact() -> None:

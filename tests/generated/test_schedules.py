@@ -173,7 +173,7 @@ def test_one_cycle_mirrors_the_rate_in_the_momentum(tmp_path: Path, optimizer: s
 
 def test_without_momentum_one_cycle_has_none_to_mirror(tmp_path: Path) -> None:
     with importable(render_project(tmp_path / "plain", scheduler="one_cycle", optimizer="sgd")) as module:
-        opt = module("options").Options(momentum=0.0)
+        opt = module("options").Options(momentum=0.0, epochs=2)
         groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0, "weight_decay": 0.0}]
         optimizer = module("optim").build_optimizer(groups, opt)
         module("optim").build_scheduler(optimizer, opt, 10)

@@ -117,10 +117,10 @@ def test_it_begins_as_gpt2_does_and_its_head_is_its_embedding(module: Modules, o
 
     assert net.head.weight is net.token.weight
     for block in net.blocks:
-        assert float(block.qkv.weight.std()) == pytest.approx(0.02, rel=0.05)
-        assert float(block.project.weight.std()) == pytest.approx(0.02 / 4, rel=0.05)
-        assert float(block.shrink.weight.std()) == pytest.approx(0.02 / 4, rel=0.05)
-    assert float(net.token.weight.std()) == pytest.approx(0.02, rel=0.05)
+        assert float(block.qkv.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+        assert float(block.project.weight.detach().std()) == pytest.approx(0.02 / 4, rel=0.05)
+        assert float(block.shrink.weight.detach().std()) == pytest.approx(0.02 / 4, rel=0.05)
+    assert float(net.token.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
 
 
 def test_the_layers_of_the_catalogue_are_those_of_the_model(module: Modules) -> None:
@@ -351,14 +351,14 @@ def test_bits_per_byte_do_not_depend_on_the_tokenizer(
     """A model that knows nothing needs as many bits for a text as its tokens have, whatever they are."""
     content = "In the beginning " * 40
     (tmp_path / "one.txt").write_text(content)
-    process = module("engine").Process(rank=0, world=1, device=torch.device("cpu"))
     for tokenizer, vocabulary, in_a_turn in (("bytes", 256, 17), ("gpt2", 260, 4)):
         data = module("data").MyDataset(tmp_path / "one.txt" / "train", replace(opt, tokenizer=tokenizer))
-        metrics = module("metrics").Metrics(process, data.facts)
         inputs, following = data.batch(torch.arange(len(data)))
-        metrics.update(torch.zeros(*inputs.shape, vocabulary), following, torch.arange(len(data)))
+        with module("engine").Process.start(opt) as process:
+            metrics = module("metrics").Metrics(process, data.facts)
+            metrics.update(torch.zeros(*inputs.shape, vocabulary), following, torch.arange(len(data)))
+            found = metrics.compute()
 
-        found = metrics.compute()
         told = data.tokens[1:].tolist()
         lengths = [1] * 256 + [len(word) for word in Encoding.words]
         assert found["perplexity"] == pytest.approx(vocabulary)
@@ -504,7 +504,8 @@ def test_two_processes_train_as_one_does(project: Path, tmp_path: Path) -> None:
         ends.append([json.loads(line) for line in (folder / "1" / "metrics.jsonl").read_text().splitlines()])
 
     for one, two in zip(*ends, strict=True):
-        assert {name: value for name, value in two.items() if name != "lr"} == pytest.approx(one, rel=1e-3)
+        assert one.pop("kind") == two.pop("kind")
+        assert two == pytest.approx(one, rel=1e-4)
 
 
 def test_killed_and_started_again_it_ends_with_the_same_bits(project: Path) -> None:

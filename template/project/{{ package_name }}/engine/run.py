@@ -27,7 +27,7 @@ from . import checkpoint, history
 from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
 from .errors import RunError, disk_error
-from .loader import Loader, Part, batch_sampler, load
+from .loader import InMemory, Loader, Part, batch_sampler, load
 from .log import NAME, MetricsFile, open_writers
 from .options import RunOptions
 from .pictures import draw
@@ -564,7 +564,7 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
         if run.is_new:  # what cannot be read is better met before an epoch is spent
             with process.raise_together():
                 for one in others:
-                    if hasattr(one, "check"):
+                    if hasattr(one, "check") and not isinstance(one, InMemory):  # of which all was read
                         one.check(process.rank, process.world)
         hook = register_optimizer_step_post_hook(run.check_kept)
         with run.signals:

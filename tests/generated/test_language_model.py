@@ -471,7 +471,7 @@ def test_it_learns_says_what_is_held_out_and_writes_into_the_log(trained: Path) 
     assert len(bits) > 3
     assert bits[0] > 1.2 * bits[-1]
     assert bits[-1] < 1.5  # eight words: 3 bits for 5 letters
-    assert log.count("it writes\n") == len(bits)
+    assert log.count("a sample:\n") == len(bits)
 
 
 def test_predict_goes_on_from_a_prompt_and_from_a_file(project: Path, trained: Path, tmp_path: Path) -> None:

@@ -295,10 +295,8 @@ def test_killed_with_everything_at_any_moment_of_a_slow_update(
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
-    project, copy = (
-        small.project(here / "p", edit=append(".gitattributes", "*.txt filter=slow\n*.py filter=slow\n")),
-        tmp_path,
-    )
+    slow = append(".gitattributes", "*.txt filter=slow\n*.py filter=slow\n")
+    project = small.project(here / "p", edit=slow)
     for kind in ("clean", "smudge"):
         git(project, "config", f"filter.slow.{kind}", "sleep 0.05; cat")
     monkeypatch.chdir(project)

@@ -163,7 +163,7 @@ def test_a_perfect_grid_costs_nothing_and_is_decoded_into_the_boxes_it_was_made_
     grid = encode(targets)
 
     terms = module("losses.yolo").yolo(grid, targets, SIZE, opt)
-    found = module("model").decode(grid, SIZE, opt)
+    found = module("model").decode(grid, SIZE, 2)
 
     assert {name: round(float(term), 6) for name, term in terms.items()} == dict.fromkeys(terms, 0.0)
     for true, told in zip(targets, found, strict=True):
@@ -203,7 +203,7 @@ def test_of_boxes_of_one_class_that_overlap_the_best_stays(module: Module, opt: 
     grid = encode([target(best, worse, other_class)])
     grid[0, 2, 3, 9] = 0.8  # the confidence of the second
 
-    (found,) = module("model").decode(grid, SIZE, opt)
+    (found,) = module("model").decode(grid, SIZE, 2)
 
     boxes = [*map(tuple, found["boxes"].round().int().tolist())]
     assert sorted(zip(boxes, found["labels"].tolist(), strict=True)) == [(best[:4], 0), (other_class[:4], 1)]
@@ -212,7 +212,7 @@ def test_of_boxes_of_one_class_that_overlap_the_best_stays(module: Module, opt: 
 def test_boxes_lie_inside_the_image_and_scores_between_nothing_and_one(module: Module, opt: Any) -> None:
     grid = 4 * random_grid(torch.Generator().manual_seed(0), 3, 2) - 1
 
-    for found in module("model").decode(grid, SIZE, opt):
+    for found in module("model").decode(grid, SIZE, 2):
         assert 0 < len(found["scores"]) <= 100
         assert found["scores"].tolist() == sorted(found["scores"].tolist(), reverse=True)
         assert 0 <= float(found["scores"].min()) <= float(found["scores"].max()) <= 1
@@ -220,7 +220,7 @@ def test_boxes_lie_inside_the_image_and_scores_between_nothing_and_one(module: M
 
 
 def test_no_confidence_times_no_class_is_no_score(module: Module, opt: Any) -> None:
-    (found,) = module("model").decode(-torch.ones(1, SIDE, SIDE, 10 + CLASSES), SIZE, opt)
+    (found,) = module("model").decode(-torch.ones(1, SIDE, SIDE, 10 + CLASSES), SIZE, 2)
 
     assert [*map(len, found.values())] == [0, 0, 0]
 
@@ -229,9 +229,9 @@ def test_no_confidence_times_no_class_is_no_score(module: Module, opt: Any) -> N
 
 
 def test_the_small_network_gives_a_cell_for_every_16_pixels(module: Module, opt: Any) -> None:
-    net = module("model").build_model(opt, {"classes": [*"abcd"]})
+    net = module("model").build_model(opt, {"classes": [*"abcd"], "image_size": SIZE})
 
     assert net(torch.rand(2, 3, SIZE, SIZE)).shape == (2, SIDE, SIDE, 10 + CLASSES)
     assert sum(isinstance(layer, nn.Conv2d) for layer in net.modules()) == 6
     with pytest.raises(module("engine").RunError, match="--image-size 100 does not divide into .* take 96"):
-        module("model").build_model(module("options").Options(image_size=100), {"classes": ["a"]})
+        module("model").build_model(opt, {"classes": ["a"], "image_size": 100})

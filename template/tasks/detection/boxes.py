@@ -359,7 +359,7 @@ def without_annotations(files: Files, found: list[Annotated]) -> list[str]:
 
 
 def clean(found: list[Annotated], classes: list[str] | None, notes: list[str], folder: Path) -> Boxes:
-    """The images with boxes that lie in them; what is cut or left out is counted in the notes, what is broken refused."""
+    """The images with boxes that lie in them; what is cut or left out is counted, what is broken refused."""
     found = sorted(found)
     counts = np.array([len(image.boxes) for image in found], dtype=np.int64)
     owner = np.repeat(np.arange(len(found)), counts)
@@ -372,7 +372,7 @@ def clean(found: list[Annotated], classes: list[str] | None, notes: list[str], f
         raise RunError(f"{found[owner[broken[0]]].path} has a box whose numbers are not finite; mend or remove it")
     outside = ((corners < -TOLERANCE) | (corners > 1 + TOLERANCE)).any(axis=1)
     corners = corners.clip(0, 1)
-    area: NDArray[np.bool_] = (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    area = np.asarray((corners[:, 2:] > corners[:, :2]).all(axis=1))
     cut = int((outside & area).sum())
     notes = [*notes]
     if cut:

@@ -1,10 +1,10 @@
-def decode(grid: Tensor, size: int, opt: Options, min_score: float = 0.01, max_overlap: float = 0.5) -> list[Found]:
-    """The boxes of each image, best first, at most 100: what a grid (n, g, g, 5 * boxes + classes) says of them.
+def decode(grid: Tensor, size: int, boxes: int, min_score: float = 0.01, max_overlap: float = 0.5) -> list[Found]:
+    """The boxes of each image, best first, at most 100: what a grid (n, g, g, 5 * boxes + classes) says.
 
     A score is the confidence of a box times that of a class. Of boxes of one class whose IoU is above `max_overlap`
     the best stays (non-maximum suppression).
     """
-    images, side, boxes = len(grid), grid.shape[1], opt.boxes_per_cell
+    images, side = len(grid), grid.shape[1]
     predicted = grid[..., : 5 * boxes].float().reshape(images, side, side, boxes, 5)
     corner = torch.arange(side, device=grid.device)  # of the cells
     x, y = predicted[..., 0] + corner[:, None], predicted[..., 1] + corner[:, None, None]

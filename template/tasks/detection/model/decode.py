@@ -1,5 +1,5 @@
 def decode(grid: Tensor, size: int, boxes: int, min_score: float = 0.01, max_overlap: float = 0.5) -> list[Found]:
-    """What a grid (n, g, g, 5 * boxes + classes) tells of images with sides of `size`: at most 100 boxes, best first.
+    """The boxes of each image, best first, at most 100: what a grid (n, g, g, 5 * boxes + classes) says.
 
     A score is the confidence of a box times that of a class. Of boxes of one class whose IoU is above `max_overlap`
     the best stays (non-maximum suppression).

@@ -44,7 +44,7 @@ def counted(path: Path) -> dict[str, Any]:
     for path, parameter in model.named_parameters():
         top, *inner = path.split(".")
         layers[top] = layers.get(top, 0) + parameter.numel()
-        if isinstance(getattr(model, top), (nn.Sequential, nn.ModuleList)):
+        if len(inner) > 1:
             block = f"{top}.{inner[0]}"
             blocks[block] = blocks.get(block, 0) + parameter.numel()
     return {"layers": layers, "blocks": blocks}

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .engine import Process
+from .engine import Process, RunError
 
 BEST = "recall@1"  # chooses the best checkpoint
 MORE_IS_BETTER = True
 
 
 class Metrics:
-    """The share of images whose nearest other image has their class, whatever the batches and processes are."""
+    """The share of images whose nearest other image has their class, whatever the batches and processes are.
+
+    Images that have no other of their class are left out: nothing could be right for them.
+    """
 
     def __init__(self, process: Process, facts: dict[str, Any]) -> None:
         self.process = process
@@ -35,10 +38,13 @@ class Metrics:
         gathered = [self.process.gather_rows(torch.cat(rows)) for rows in (self.embeddings, self.labels, self.numbers)]
         order = gathered[2].argsort()  # the same for any number of processes
         embeddings, labels = gathered[0][order], gathered[1][order]
+        has_partner = labels.bincount()[labels] > 1
+        if not has_partner.any():
+            raise RunError("no image to evaluate has another of its class; give some classes two images or more")
         correct = 0
         for start in range(0, len(labels), 1024):  # in chunks, since all pairs at once may not fit into memory
             similarity = embeddings[start : start + 1024] @ embeddings.T
             rows = torch.arange(len(similarity), device=labels.device)
             similarity[rows, rows + start] = -torch.inf  # an image is not its own neighbour
             correct += int((labels[similarity.argmax(dim=1)] == labels[start : start + 1024]).sum())
-        return {"recall@1": correct / len(labels)}
+        return {"recall@1": correct / int(has_partner.sum())}

@@ -192,8 +192,10 @@ SINGLE = [
     refused("single", "width", 32, 16),
     refused("single", "deterministic", True, False),
     Trial(("--log-every", "3"), "", has_rows(6, 9, 12)),
-    Trial(("--save-every", "2"), "", has_steps(3, 5, 6, 12)),
-    Trial(("--keep", "2"), "", has_steps(3, 9, 12)),
+    Trial(
+        ("--save-every", "2", "--eval-every", "4"), "--eval-every was 1 and is 4 from here on", has_steps(3, 5, 6, 12)
+    ),
+    Trial(("--keep", "2"), "", has_steps(9, 12)),  # the last is the best
     Trial(("--num-workers", "1", "--cache-mb", "0", "--loader-timeout", "60"), "", same_bits),
     elsewhere("threads", 1, 2, fault=("threads", {"number": 2})),
     elsewhere("torch", "2.6.0", torch.__version__, edit=(("torch", "2.6.0"),)),

@@ -33,7 +33,7 @@ def setting(
 
     A run that goes on uses a changed value silently ("free"), or with a line in the log ("told", also for a field
     without `setting`), or refuses it, because the steps already taken would not fit it ("refused"). Processes must have
-    it `alike`, unless it is free. A `path` is that of a file or folder. A run that was made before there was the setting
+    it `alike`, unless it is free. A `path` is that of a file or folder. A run that was made before the setting existed
     goes on with `before`.
     """
     alike = change != "free" if alike is None else alike

@@ -24,26 +24,27 @@ from tests.generated.rendered import importable, render_project  # the repositor
 MARK = "# Parameters, counted by tools/write_catalogue.py for ten classes:\n"
 
 
-def build(name: str) -> nn.Module:
-    """The model of a fresh project with ten classes."""
+def build(path: Path) -> nn.Module:
+    """The model of a fresh project with ten classes, of the task that it belongs to."""
+    tasks = {} if "tasks" not in path.parts else {"task": path.parts[-3]}
     with tempfile.TemporaryDirectory() as folder:
-        project = render_project(Path(folder) / "counted", model=name)
+        project = render_project(Path(folder) / "counted", model=path.stem, **tasks)
         with importable(project) as module, torch.device("meta"):
-            facts = {"classes": [*"0123456789"], "image_size": 8}
+            facts = {"classes": [*"0123456789"], "image_size": 448 if tasks else 8}
             model = module("model").build_model(module("options").Options(), facts)
     assert isinstance(model, nn.Module)
     return model
 
 
-def counted(name: str) -> dict[str, Any]:
+def counted(path: Path) -> dict[str, Any]:
     """The parameters of each layer of a model, and of each block inside one."""
-    model = build(name)
+    model = build(path)
     layers: dict[str, int] = {}
     blocks: dict[str, int] = {}
     for path, parameter in model.named_parameters():
         top, *inner = path.split(".")
         layers[top] = layers.get(top, 0) + parameter.numel()
-        if isinstance(getattr(model, top), (nn.Sequential, nn.ModuleList)):
+        if len(inner) > 1:
             block = f"{top}.{inner[0]}"
             blocks[block] = blocks.get(block, 0) + parameter.numel()
     return {"layers": layers, "blocks": blocks}
@@ -52,7 +53,7 @@ def counted(name: str) -> dict[str, Any]:
 def text_of(path: Path) -> str:
     """The file of a model as it should be: what is said of it, with its layers counted anew."""
     said = path.read_text().partition(MARK)[0]
-    found = counted(path.stem)
+    found = counted(path)
     groups = yaml.safe_load(said)["groups"]
     pieces = [piece for name in ("backbone", "head") for piece in groups[name]]
     assert sorted(pieces) == sorted(found["layers"]), f"{path.name}: the groups backbone and head are not all layers"
@@ -65,7 +66,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is out of date")
     check = parser.parse_args().check
     status = 0
-    for path in sorted((ROOT / "template/parts/model").glob("*.yml")):
+    for path in sorted([*(ROOT / "template/parts/model").glob("*.yml"), *(ROOT / "template/tasks").glob("*/model/*.yml")]):
         if "groups:" not in path.read_text():
             continue  # a model of one's own
         if MARK not in path.read_text() and not check:  # a new one is built as one's own are, without its layers

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,9 @@ EXCEPTIONS = {
     "scaffold/commands/list.py": "an example in its help",
     "scaffold/commands/new.py": "an example in its help",
     "template/parts/losses/mse.yml": "the loss that is offered in its place",
+    "template/tasks/detection/model/fasterrcnn.py.jinja": "a backbone of torchvision",
+    "template/tasks/detection/model/fcos.py.jinja": "a backbone of torchvision",
+    "template/tasks/detection/model/retinanet.py.jinja": "a backbone of torchvision",
     "tools/draw_session.py": "types a session that is shown in the docs",
     "tools/keep_checkpoint.py": "keeps runs of two fixed sets of answers for the tests",
     "tools/write_accuracy.py": "measures the rows of docs/accuracy.md",
@@ -32,12 +36,21 @@ def names(form: Form) -> dict[str, list[str]]:
     """Every task, loss and model, each with the places that are its own."""
     tasks = {task: [f"template/tasks/{task}/"] for task in form.questions["task"].values}
     models = {model: [f"template/parts/model/{model}."] for model in form.questions["model"].values if model != "own"}
+    for task, places in tasks.items():
+        for model in own_models(form, task):
+            models[model] += places  # so does one that has models of its own
     folders = ["template/parts/losses/", *(f"template/tasks/{task}/losses/" for task in tasks)]
     losses = {loss: [f"{folder}{loss}." for folder in folders] for loss in form.facts_of("losses")}
     for task, places in tasks.items():
         for loss in form.fill({"task": task}, "p", until="losses")["task_facts"]["losses"]:
             losses[loss] += places  # the task that has a loss of its own says so
     return {**tasks, **models, **losses}
+
+
+def own_models(form: Form, task: str) -> list[str]:
+    """The models that only this task has."""
+    own = form.fill({"task": task}, "p", until="data")["task_facts"].get("model", [])
+    return [own] if isinstance(own, str) else list(own)
 
 
 def named_in(known: dict[str, list[str]], files: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
@@ -95,24 +108,12 @@ def test_what_belongs_to_a_name_may_say_it(form: Form) -> None:
 
 
 def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> None:
-    known = {
-        "about",
-        "takes",
-        "needs",
-        "losses",
-        "targets",
-        "data",
-        "model",
-        "new_classes",
-        "report",
-        "gallery",
-        "epochs",
-        "traces",
-    }
+    known = {"about", "takes", "needs", "losses", "targets", "new_classes", "report", "gallery", "epochs", "traces"}
+    known |= {"data", "model", "loss_of_model", "batch_size"}
     for task, facts in form.facts_of("task").items():
         assert facts.keys() <= known, task
         assert {"about", "takes", "losses", "epochs", "traces"} <= facts.keys(), task
-        assert ("targets" in facts) != ("data" in facts), task
+        assert ("data" in facts) != ("targets" in facts), task
     for loss, facts in form.facts_of("losses").items():
         assert {"takes", "traces"} <= facts.keys() <= {"takes", "compares", "now", "flags", "traces"}, loss
     known = {
@@ -127,23 +128,32 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
         "stages",
         "layers",
         "blocks",
+        "gives",
+        "computes_losses",
+        "image_size",
+        "batch_size",
+        "lr",
     }
     for model, facts in form.facts_of("model").items():
-        assert {"traces", "takes", "layers"} <= facts.keys() <= known, model
+        assert {"traces", "layers"} <= facts.keys() <= known, model
+        assert ("gives" in facts) != ("takes" in facts), model  # a task's own model, or one for data of a kind
 
 
 def test_each_file_of_facts_belongs_to_a_choice(form: Form) -> None:
-    expected = {f"template/parts/model/{model}.yml" for model in form.questions["model"].values}
+    own = {
+        f"template/tasks/{task}/model/{model}.yml"
+        for task in form.questions["task"].values
+        for model in own_models(form, task)
+    }
+    shared = {*form.questions["model"].values} - {Path(path).stem for path in own}
+    expected = own | {f"template/parts/model/{model}.yml" for model in shared}
     expected |= {f"template/parts/losses/{loss}.yml" for loss in form.questions["shared_losses"].default}
     expected |= {f"template/parts/data/{data}/data.yml" for data in form.questions["data"].values}
     for task, facts in form.facts_of("task").items():
-        expected |= {f"template/tasks/{task}/task.yml"}
-        if "targets" in facts:
-            expected |= {f"template/parts/data/{facts['targets']}.yml"}
-        if "data" in facts:
-            expected |= {f"template/{facts['data']}/data.yml"}
-        if "model" in facts:
-            expected |= {f"template/tasks/{task}/model/{facts['model']}.yml"}
+        expected.add(f"template/tasks/{task}/task.yml")
+        expected.add(
+            f"template/{facts['data']}/data.yml" if "data" in facts else f"template/parts/data/{facts['targets']}.yml"
+        )
         expected |= {f"template/tasks/{task}/losses/{loss}.yml" for loss in facts["losses"]}
     folders = ("tasks", "parts/losses", "parts/model", "parts/data")
     found = {path.relative_to(ROOT).as_posix() for one in folders for path in (ROOT / "template" / one).rglob("*.yml")}

@@ -83,6 +83,8 @@ def test_every_choice_has_its_part_and_every_part_its_choice() -> None:
             continue
         question = questions[folder.name]
         values = set(questions["shared_losses"].default) if question.name == "losses" else {*question.values}
+        of_tasks = {path.name.partition(".")[0] for path in (ROOT / "template" / "tasks").glob(f"*/{folder.name}/*.yml")}
+        values -= of_tasks if question.name == "model" else set()  # a task may have models that no other has
         assert found == values - WITHOUT.get(question.name, set()), folder.name
     tasks = {path.name: {file.name for file in path.iterdir()} for path in (ROOT / "template" / "tasks").iterdir()}
     assert tasks.keys() == {*questions["task"].values}
@@ -239,8 +241,9 @@ def test_the_engine_knows_nothing_of_the_owner_s_rooms(projects: list[tuple[dict
 
 
 ROOMS = ("train", "options", "data", "model", "metrics", "optim", "evaluate", "predict")
-# The most lines that an owner reads, and that the engine has: of the default project, and of any.
-CEILINGS = {"default": (600, 2800), "any": (750, 3100)}
+# The most lines that an owner reads, and that the engine has: of the default project, and of any. A detector has most:
+# its loss and its average precision are written out.
+CEILINGS = {"default": (600, 2800), "any": (820, 3100)}
 
 
 def lines(*paths: Path) -> int:

@@ -1,7 +1,8 @@
-"""YOLO in a rendered project: its loss against a slow loop written from the paper, its boxes, its network."""
+"""YOLO in a rendered project: its loss against a slow loop written from the paper, its boxes, its networks."""
 
 from collections.abc import Callable, Iterator
 from math import sqrt
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,14 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
     """The modules of a project with the small network."""
     project = render_project(tmp_path_factory.mktemp("of") / "small", task="detection", model="yolo_small")
     with importable(project) as modules:
+        yield modules
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
+    """The modules of a project with the network of the paper, which begins with weights from a file."""
+    flags = {"task": "detection", "model": "yolo_v1", "weights": "file", "weights_skip": ["classifier.4"]}
+    with importable(render_project(tmp_path_factory.mktemp("of") / "paper", **flags)) as modules:
         yield modules
 
 
@@ -236,3 +245,106 @@ def test_the_small_network_gives_a_cell_for_every_16_pixels(module: Module, opt:
     assert sum(isinstance(layer, nn.Conv2d) for layer in net.modules()) == 6
     with pytest.raises(module("engine").RunError, match=r"--image-size 100 does not divide into .* take 96"):
         module("model").build_model(opt, {**facts, "image_size": 100})
+
+
+def build(paper: Module, classes: int, size: int) -> nn.Module:
+    """The network of the paper, for images of a size."""
+    facts = {"classes": [f"class{label}" for label in range(classes)], "image_size": size}
+    net: nn.Module = paper("model").build_model(paper("options").Options(), facts)
+    return net
+
+
+def test_the_network_of_the_paper_has_its_layers(paper: Module) -> None:
+    with torch.device("meta"):
+        net = build(paper, 20, 448)
+        grid = net(torch.empty(1, 3, 448, 448))
+
+    assert type(net).__name__ == "Yolo_v1"
+    assert grid.shape == (1, 7, 7, 30)
+    shapes = [
+        f"{layer.kernel_size[0]}x{layer.kernel_size[0]}x{layer.out_channels}" + "-s-2" * (layer.stride[0] == 2)
+        for layer in net.modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    # figure 3 of the paper
+    table = ["7x7x64-s-2", "3x3x192", "1x1x128", "3x3x256", "1x1x256", "3x3x512"]
+    table += 4 * ["1x1x256", "3x3x512"] + ["1x1x512", "3x3x1024"]
+    table += 2 * ["1x1x512", "3x3x1024"] + ["3x3x1024", "3x3x1024-s-2"]
+    table += ["3x3x1024", "3x3x1024"]
+    assert shapes == table
+    assert len(shapes) == 24
+    linear = [(layer.in_features, layer.out_features) for layer in net.modules() if isinstance(layer, nn.Linear)]
+    assert linear == [(7 * 7 * 1024, 4096), (4096, 7 * 7 * 30)]
+    assert sum(isinstance(layer, nn.MaxPool2d) for layer in net.modules()) == 4
+    assert (
+        sum(isinstance(layer, nn.Conv2d) for layer in net.get_submodule("backbone").modules()) == 20
+    )  # those that are trained first
+
+
+def test_the_network_of_the_paper_takes_two_steps(paper: Module) -> None:
+    torch.manual_seed(0)
+    net = build(paper, 20, 448)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-5, momentum=0.9)
+    opt = paper("options").Options()
+    losses = []
+    for _ in range(2):
+        terms = paper("losses").criterion(net(torch.ones(1, 3, 448, 448)), [target((100, 100, 300, 200, 7))], opt)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        assert all(parameter.grad is not None and parameter.grad.any() for parameter in net.parameters())
+        optimizer.step()
+        losses.append(terms["loss"].item())
+
+    assert 0 < losses[1] < losses[0]
+    assert all(bool(parameter.isfinite().all()) for parameter in net.parameters())
+
+
+def test_weights_of_other_classes_are_loaded_but_for_the_last_layer(paper: Module, tmp_path: Path) -> None:
+    trained, net = build(paper, 20, 64), build(paper, 10, 64)
+    torch.save({"state_dict": trained.state_dict()}, tmp_path / "trained.pt")
+    pretrained = paper("pretrained")
+
+    report = pretrained.load_pretrained(net, pretrained.read_weights(tmp_path / "trained.pt"))
+
+    assert report == (
+        "weights: 50 of 52 tensors loaded (under state_dict); random: classifier.4.weight, classifier.4.bias; "
+        "not used: classifier.4.weight, classifier.4.bias"
+    )
+    given = trained.state_dict()
+    for name, value in net.state_dict().items():
+        assert name.startswith("classifier.4.") or torch.equal(value, given[name]), name
+    with pytest.raises(paper("engine").RunError, match=r"2 have another shape \(classifier\.4\.weight is "):
+        pretrained.load_pretrained(net, given, skip=[])
+
+
+@pytest.mark.nightly
+def test_the_network_of_the_paper_overfits_16_pictures(paper: Module) -> None:
+    """At 128 pixels, so that it takes minutes on a core: a grid of 2 x 2, and one or two objects in each picture."""
+    torch.manual_seed(0)
+    draw, size = torch.Generator().manual_seed(0), 128
+    images, targets = 0.2 * torch.rand(16, 3, size, size, generator=draw), []
+    for number, image in enumerate(images):
+        objects = []
+        for half in range(1 + number % 2):
+            width, height = (40 + int(torch.randint(20, (1,), generator=draw)) for _ in range(2))
+            label = int(torch.randint(3, (1,), generator=draw))
+            left = int(torch.randint(size // 2 - width, (1,), generator=draw)) + size // 2 * half
+            top = int(torch.randint(size - height, (1,), generator=draw))
+            image[label, top : top + height, left : left + width] = 1.0
+            objects.append((left, top, left + width, top + height, label))
+        targets.append(target(*objects))
+    net, opt = build(paper, 3, size), paper("options").Options()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
+    for step in range(150):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-4 * min(1, (step + 1) / 10, (150 - step) / 90)
+        terms = paper("losses").criterion(net(images), targets, opt)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 10.0)
+        optimizer.step()
+    with paper("engine").Process.start(opt) as process, torch.no_grad():
+        metrics = paper("metrics").Metrics(process, {"classes": [*"abc"]})
+        metrics.update(net.eval()(images), targets, torch.arange(16))
+
+        assert metrics.compute()["mAP50"] >= 0.95

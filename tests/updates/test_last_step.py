@@ -308,6 +308,7 @@ def test_killed_with_everything_at_any_moment_of_a_slow_update(
     def begun() -> subprocess.Popen[bytes]:
         subprocess.run(["rm", "-rf", project], check=True)
         subprocess.run(["cp", "-a", tmp_path / "before", project], check=True)
+        monkeypatch.chdir(project)  # the new one
         words = [sys.executable, "-m", "scaffold", "update", "-y"]
         how = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
         return subprocess.Popen(words, cwd=project, **how)  # type: ignore[call-overload,no-any-return]

@@ -493,13 +493,15 @@ class Run:
                     past = [step for step in checkpoint.steps(folder) if step <= progress.step]
                     checkpoint.purge(folder, {*past[-self.opt.keep :], progress.best_step})
             except OSError as error:
-                problem = str(error)
+                with suppress(RunError):
+                    problem = ", the ones before stand" if checkpoint.steps(folder) else ""
+                problem += f": {disk_error(error)}"
         problem = self.process.broadcast(problem)
         self._saved_at = time.monotonic()
         self._any_checkpoint = self._any_checkpoint or not problem
         if problem:
             self._missed.append(progress.step)
-            self.log.error(f"checkpoint {progress.step} could not be saved, the ones before stand: {problem}")
+            self.log.error(f"checkpoint {progress.step} could not be saved{problem}")
 
     def _put_back(self, found: checkpoint.Checkpoint) -> None:
         """Everything as it was when a checkpoint was saved."""

@@ -94,13 +94,26 @@ def test_what_belongs_to_a_name_may_say_it(form: Form) -> None:
 
 
 def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> None:
-    known = {"about", "takes", "needs", "losses", "targets", "data", "model", "new_classes", "epochs", "traces"}
+    known = {
+        "about",
+        "takes",
+        "needs",
+        "losses",
+        "targets",
+        "data",
+        "model",
+        "new_classes",
+        "report",
+        "gallery",
+        "epochs",
+        "traces",
+    }
     for task, facts in form.facts_of("task").items():
         assert facts.keys() <= known, task
         assert {"about", "takes", "losses", "epochs", "traces"} <= facts.keys(), task
         assert ("targets" in facts) != ("data" in facts), task
     for loss, facts in form.facts_of("losses").items():
-        assert {"takes", "traces"} <= facts.keys() <= {"takes", "compares", "flags", "traces"}, loss
+        assert {"takes", "traces"} <= facts.keys() <= {"takes", "compares", "now", "flags", "traces"}, loss
     known = {
         "traces",
         "takes",

@@ -256,6 +256,28 @@ def test_a_file_that_changes_at_the_last_moment_is_not_lost(step: Step) -> None:
     assert git(step.top, "status", "--porcelain", "-z") == " M way\0"
 
 
+def test_where_the_disk_fails_twice_it_is_said_and_the_next_command_puts_it_right(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(step)
+    before = state(step)
+
+    def failing(*_: object) -> None:
+        raise OSError(5, "Input/output error", "a file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(take_, "place", failing)
+        patch.setattr(undo_, "place", failing)
+        with pytest.raises(CreateFailed, match="Input/output error") as failed:
+            take(step)
+
+    assert "Some files are changed. Type   scaffold check, which puts them back." in str(failed.value)
+    assert state(step) != before
+    (told,) = end_what_was_left(step.top, step.git_dir, True)
+    assert "it is undone, and the project is as it was" in told
+    assert state(step) == before
+
+
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
 def test_a_file_that_git_passes_over_is_not_written_over(step: Step, mark: str) -> None:
     git(step.top, "update-index", mark, "changed.txt")

@@ -78,7 +78,7 @@ def test_every_command_and_flag_in_the_docs_exists(document: Path, flags_of_trai
         ours = re.match(r"(?:torch-)?scaffold ([a-z]+)", said.strip())
         known = new | (flags_of(commands[ours[1]]) if ours else every_flag | flags_of_training | FOREIGN)
         for flag in re.findall(r"(?<![\w-])(--[a-z][a-z-]*)", said):
-            assert flag in known, line
+            assert flag in known or flag.replace("--no-", "--", 1) in known, line
 
 
 def test_the_readme_names_the_flag_of_every_question_with_choices(scaffold: Run) -> None:
@@ -209,7 +209,7 @@ def test_the_card_of_projects_claims_nothing_that_the_table_does_not_show() -> N
 def tracked() -> list[Path]:
     """Every text file of the repository."""
     names = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
-    kinds = re.compile(r"\.(npz|bundle|png|svg|pt)\b")
+    kinds = re.compile(r"\.(npz|bz2|bundle|png|svg|pt)\b")
     return [ROOT / name for name in names if name and (ROOT / name).is_file() and not kinds.search(name)]
 
 

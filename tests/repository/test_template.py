@@ -240,7 +240,7 @@ def test_the_engine_knows_nothing_of_the_owner_s_rooms(projects: list[tuple[dict
 
 ROOMS = ("train", "options", "data", "model", "metrics", "optim", "evaluate", "predict")
 # The most lines that an owner reads, and that the engine has: of the default project, and of any.
-CEILINGS = {"default": (600, 2795), "any": (750, 3095)}
+CEILINGS = {"default": (600, 2800), "any": (750, 3100)}
 
 
 def lines(*paths: Path) -> int:

@@ -232,6 +232,7 @@ def test_what_is_no_text_is_told(module: Modules, opt: Any, tmp_path: Path) -> N
     assert "there is no text" in refused(module, tmp_path, opt)  # a val without a train
 
 
+@pytest.mark.timed
 def test_a_long_text_is_open_at_once(module: Modules, opt: Any, tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
     with path.open("wb") as file:

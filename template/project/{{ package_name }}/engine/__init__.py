@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from .errors import RunError
 from .files import make_folder
-from .groups import freeze_groups, layer_groups
+from .groups import freeze_groups, layer_groups, table_of_groups
 from .history import load_run, read_options
 from .launch import exit_status, launch
 from .loader import EpochBatchSampler, InMemory, Loader, Part, evaluation_batches, in_memory, loader_settings
 from .log import train_logger
-from .options import RunOptions, check_bounds, setting
+from .options import RunOptions, check_bounds, fit_to_data, setting
 from .pictures import draw_into
 from .plan import learning_rates, plan
 from .processes import Process

@@ -50,3 +50,13 @@ def freeze_groups(net: nn.Module, layers: Layers, multipliers: Mapping[str, floa
         parameters = {*module.parameters()}
         if parameters and parameters <= frozen:
             module.eval()
+
+
+def table_of_groups(net: nn.Module, layers: Layers, rates: Mapping[str, float], weight_decay: float) -> str:
+    """A line for each layer group: its parameters, its learning rate, its decay and its layers."""
+    lines = [f"{'group':<14}{'parameters':>12}{'lr':>11}{'decay':>9}  layers"]
+    for name, parameters in layer_groups(net, layers).items():
+        count = sum(parameter.numel() for parameter in parameters.values())
+        lr = f"{rates[name]:.3g}" if rates[name] else "frozen"
+        lines.append(f"{name:<14}{count:>12,}{lr:>11}{weight_decay:>9.3g}  {' '.join(layers[name])}")
+    return "\n".join(lines)

@@ -72,9 +72,10 @@ def choose(opt: RunOptions) -> int | None:
     folder = root / str(max(runs.values(), default=0)) / "checkpoints"
     with suppress(RunError, IndexError, OSError, ValueError):  # of a damaged one it is found out when the run goes on
         said = last_state(folder)
+        now = with_recorded(opt, read_record(folder.parent))
         # to verify takes time, so it is done only if the run says that it is finished
-        if len(runs) == opt.seeds and finished(said, opt) and (found := checkpoint.newest(folder)[0]):
-            return None if finished(found.state, opt) else runs.get(opt.seed)
+        if len(runs) == opt.seeds and finished(said, now) and (found := checkpoint.newest(folder)[0]):
+            return None if finished(found.state, now) else runs.get(opt.seed)
     return runs.get(opt.seed)
 
 
@@ -105,14 +106,19 @@ def passed_over(opt: RunOptions, num: int) -> list[str]:
 
 def with_recorded_settings(opt: Opt, process: Process) -> Opt:
     """The settings of the run to go on with, and those that were typed; of a new run, the ones given."""
-    recorded: dict[str, Any] = {}
+    record: Record | None = None
     with process.raise_together():
         if process.rank == 0 and (num := choose(opt)) is not None and is_run(Path(opt.run_dir, str(num))):
             record = read_record(Path(opt.run_dir, str(num)))
-            # 0 is for what the data tell, and that may be counted otherwise by now
-            told = {name: value for name, value in record.facts.items() if record.options.get(name) == 0 and value}
-            recorded = known_settings(type(opt), record._replace(options={**record.options, **told}))
-    recorded, now = process.broadcast(recorded), given(opt)
+    record = process.broadcast(record)
+    return opt if record is None else with_recorded(opt, record)
+
+
+def with_recorded(opt: Opt, record: Record) -> Opt:
+    """The settings of a run, and those that were typed or are free."""
+    # 0 is for what the data tell, and that may be counted otherwise by now
+    told = {name: value for name, value in record.facts.items() if record.options.get(name) == 0 and value}
+    recorded, now = known_settings(type(opt), record._replace(options={**record.options, **told})), given(opt)
     kept = {name for name in vars(opt) if change(type(opt), name) != "free" and name not in now}
     return replace(opt, **{name: recorded[name] for name in kept & recorded.keys()})
 

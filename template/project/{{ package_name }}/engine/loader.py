@@ -186,7 +186,7 @@ class EpochBatchSampler(Sampler[Batch]):
 
     def __init__(self, dataset: Any, opt: RunOptions, process: Process, train: bool) -> None:
         self.dataset, self.opt, self.process, self.train = dataset, opt, process, train
-        self.seed, self.size = mixed(opt.seed), max(1, opt.batch_size // process.world)
+        self.seed, self.size = mixed(opt.seed), max(1, (opt.batch_size or 64) // process.world)
         share = len(self.order()) if train else -(-len(dataset) // process.world)
         self.batches = share // self.size if train else -(-share // self.size)
         if not self.batches:

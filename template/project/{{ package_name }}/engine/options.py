@@ -39,10 +39,13 @@ def setting(default: Any, change: str = "told", alike: bool | None = None, path:
 class RunOptions:
     """The settings of every run; `Options` in options.py adds those of this project."""
 
-    epochs: int = setting(20, above=0)  # passes over the training data
-    batch_size: int = setting(64, "refused", above=0)  # items per step, over all processes
+    epochs: int = setting(0, least=0)  # passes over the training data; 0: as many as the next two settings ask for
+    least_epochs: int = setting(20, above=0)  # passes over the training data, unless --epochs or --steps says it
+    least_steps: int = setting(400, above=0)  # steps for which small data are passed over more often
+    steps: int = setting(0, least=0)  # in place of --epochs: as many whole epochs as so many steps take
+    batch_size: int = setting(0, "refused", least=0)  # items per step, over all processes; 0: 64, of few data less
     accumulate: int = setting(1, above=0)  # gradient accumulation: parts of a batch; more need less memory
-    eval_every: int = setting(1, above=0)  # epochs between evaluations
+    eval_every: int = setting(0, least=0)  # epochs between evaluations; 0: 1, or more where they are many and short
     eval_steps: int = setting(0, least=0)  # evaluate after every so many steps as well, for long epochs; 0 for no
     patience: int = setting(0, least=0)  # early stopping after so many evaluations without a better one; 0 for none
     ema_decay: float = setting(0.0, least=0, below=1)  # evaluate a moving average of the weights; 0 for none
@@ -59,7 +62,7 @@ class RunOptions:
     data_changed: bool = setting(False, "free")  # go on with a run whose data have changed since
     run_dir: str = setting("run", "free")  # folder of the runs
     log_every: int = setting(20, "free", alike=True, above=0)  # steps between lines of metrics.jsonl
-    save_every: int = setting(1, "free", alike=True, above=0)  # epochs between checkpoints
+    save_every: int = setting(0, "free", alike=True, least=0)  # epochs between checkpoints; 0: as between evaluations
     save_minutes: float = setting(10.0, "free", alike=True, least=0)  # save within an epoch so often; 0 for never
     max_minutes: float = setting(0.0, "free", alike=True, least=0, most=1e7)  # save and stop after that; 0 for never
     keep: int = setting(2, "free", least=2)  # newest checkpoints to keep, besides the best one
@@ -92,6 +95,32 @@ def given(opt: RunOptions) -> set[str]:
         return set(opt.given)
     default = vars(type(opt)())
     return {name for name, value in vars(opt).items() if value != default[name]}
+
+
+def fit_to_data(opt: Opt, items: int) -> Opt:
+    """The options, with a length of training that fits so many items wherever it was not given.
+
+    Small data need steps: the batch is halved, down to 16, while an epoch has fewer than 20 of them, and there are as
+    many epochs as `--least-steps` take. Of many short epochs only some are followed by an evaluation and a checkpoint.
+    """
+    now = given(opt)
+    if {"epochs", "steps"} <= now:
+        raise RunError("--epochs and --steps both say how long to train; leave one of them out")
+    batch_size = opt.batch_size or next(size for size in (64, 32, 16) if items >= 20 * size or size == 16)
+    steps = max(1, items // batch_size)  # of an epoch
+    epochs = opt.epochs or max(opt.least_epochs, math.ceil(opt.least_steps / steps))
+    if "steps" in now and opt.steps:
+        epochs = math.ceil(opt.steps / steps)
+    eval_every = opt.eval_every or max(1, min(math.ceil(20 / steps), epochs // 20))
+    return replace(
+        opt,
+        epochs=epochs,
+        steps=0 if "epochs" in now else opt.steps,
+        batch_size=batch_size,
+        eval_every=eval_every,
+        save_every=opt.save_every or eval_every,
+        given=tuple(sorted(now)),
+    )
 
 
 def check_bounds(opt: Any) -> None:

@@ -12,6 +12,7 @@ from .errors import RunError
 from .options import RunOptions
 
 MOST_STEPS = 10_000_000  # of a plan, which takes them all
+FEW_STEPS = 300  # in fewer, a network learns little
 
 
 def learning_rates(optimizer: Optimizer, scheduler: LRScheduler, steps: int) -> dict[str, list[float]]:
@@ -36,5 +37,16 @@ def plan(groups: str, rates: dict[str, list[float]], steps: int, opt: RunOptions
         picked = [values[number * len(values) // 60] for number in range(60)] if len(values) > 60 else values
         curve = "".join(" ▁▂▃▄▅▆▇█"[round(value / (max(values) or 1) * 8)] for value in picked)
         lines.append(f"lr/{name:<11} {curve}  {values[0]:.3g} to {values[-1]:.3g}, at most {max(values):.3g}")
-    size = f"{opt.epochs} epochs of {steps} steps of {opt.batch_size} items: {opt.epochs * steps} steps"
-    return "\n".join([*lines, "", size, *data])
+    return "\n".join([*lines, "", length(opt, steps), *too_short(opt, steps), *data])
+
+
+def length(opt: RunOptions, steps: int) -> str:
+    """How long a training of epochs of so many steps is."""
+    return f"{opt.epochs} epochs of {steps} steps of {opt.batch_size} items: {opt.epochs * steps} steps"
+
+
+def too_short(opt: RunOptions, steps: int) -> list[str]:
+    """A warning, if it is too short to learn much."""
+    if opt.epochs * steps >= FEW_STEPS:
+        return []
+    return [f"{opt.epochs * steps} steps are few, and may teach a network little; --steps {FEW_STEPS} takes more"]

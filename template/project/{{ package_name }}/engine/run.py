@@ -31,6 +31,7 @@ from .loader import Loader, Part, batch_sampler, load
 from .log import NAME, MetricsFile, open_writers
 from .options import RunOptions
 from .pictures import draw
+from .plan import length, too_short
 from .processes import Process
 from .provenance import provenance, same_everywhere
 from .seed import generator, rng_state, set_rng_state
@@ -144,6 +145,10 @@ class Run:
     def catch_up(self, scheduler: LRScheduler, steps_per_epoch: int) -> None:
         """Steps a scheduler to where the run stands. It is not loaded, so that changed settings take effect."""
         self._schedulers.append(scheduler)
+        if len(self._schedulers) == 1 and not self.progress.finished:
+            self.log.info(length(self.opt, steps_per_epoch))
+            for warning in too_short(self.opt, steps_per_epoch):
+                self.log.warning(warning)
         if self.progress.epoch >= self.opt.epochs:  # it is finished; a schedule of fewer epochs has no rates for it
             return
         with warnings.catch_warnings():
@@ -191,7 +196,7 @@ class Run:
         """Whether an evaluation is due: every `--eval-steps`, and after each `--eval-every`-th epoch and the last."""
         if self.opt.eval_steps and self.progress.step % self.opt.eval_steps == 0:
             return True
-        return (epoch + 1) % self.opt.eval_every == 0 or epoch + 1 == self.opt.epochs
+        return (epoch + 1) % (self.opt.eval_every or 1) == 0 or epoch + 1 == self.opt.epochs
 
     def batches(self, loader: Loader, epoch: int) -> Iterator[list[Part]]:
         """The batches of an epoch that are left, each in `--accumulate` parts, on the device."""
@@ -393,7 +398,7 @@ class Run:
         seconds = time.perf_counter() - self._began
         self.log.info(f"epoch {progress.epoch}/{self.opt.epochs}  {summary}  {seconds:.1f} s")
         last_one = progress.epoch >= self.opt.epochs or progress.finished
-        if better or progress.epoch % self.opt.save_every == 0 or last_one:
+        if better or progress.epoch % (self.opt.save_every or 1) == 0 or last_one:
             self._save()
 
     def _log(self, kind: str, values: dict[str, float]) -> None:
@@ -546,6 +551,8 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
     with process.raise_together():
         same = same_everywhere(opt, dataset, *others)
     process.check_equal(same)
+    if not opt.epochs:
+        raise RunError("--epochs is 0; train.py has to call fit_to_data before it opens a run")
     if opt.batch_size % process.world:
         fitting = max(1, opt.batch_size // process.world) * process.world
         problem = f"a batch of {opt.batch_size} items does not divide among {process.world} processes"

@@ -613,7 +613,7 @@ TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta"}  # how a loss
 TOLD |= {"dropout"}
 REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}
 REFUSED |= {"channels", "scale", "nested", "held_out", "image_column", "inputs", "targets"}  # what the data are
-REFUSED |= {"width", "patch_size", "dim", "depth", "heads"}  # the size of the model
+REFUSED |= {"width", "stages", "patch_size", "dim", "depth", "heads"}  # the size of the model
 REFUSED |= {"weights_file"}  # where it began
 
 

@@ -21,15 +21,23 @@ BOUNDS = {
 LARGEST = 10**9  # of whole numbers without bounds of their own
 
 
-def setting(default: Any, change: str = "told", alike: bool | None = None, path: bool = False, **bounds: float) -> Any:
+def setting(
+    default: Any,
+    change: str = "told",
+    alike: bool | None = None,
+    path: bool = False,
+    earlier: Any = None,
+    **bounds: float,
+) -> Any:
     """A field of the options, with bounds of its value: `least`, `most`, `above`, `below`.
 
     A run that goes on uses a changed value silently ("free"), or with a line in the log ("told", also for a field
     without `setting`), or refuses it, because the steps already taken would not fit it ("refused"). Processes must have
-    it `alike`, unless it is free. A `path` is that of a file or folder.
+    it `alike`, unless it is free. A `path` is that of a file or folder. Runs that began before there was such a setting
+    had the value `earlier`, where that is not the default.
     """
     alike = change != "free" if alike is None else alike
-    metadata = {"change": change, "alike": alike, "path": path, "bounds": bounds}
+    metadata = {"change": change, "alike": alike, "path": path, "earlier": earlier, "bounds": bounds}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -605,6 +605,7 @@ TAKEN |= {
     "given",
 }  # not of the run, or without effect on it
 TOLD = {"lr", "groups", "losses", "epochs", "patience", "eval_every", "eval_steps", "data_dir", "compile", "precision"}
+TOLD |= {"balance"}  # in which order
 TOLD |= {"steps", "least_epochs", "least_steps"}  # how long it takes
 TOLD |= {"warmup", "milestones", "gamma", "step_size"}  # the schedule
 TOLD |= {"shift", "rotate", "zoom", "flip"}  # augmentation

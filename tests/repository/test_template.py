@@ -239,7 +239,7 @@ def test_the_engine_knows_nothing_of_the_owner_s_rooms(projects: list[tuple[dict
 
 ROOMS = ("train", "options", "data", "model", "metrics", "optim", "evaluate", "predict")
 # The most lines that an owner reads, and that the engine has: of the default project, and of any.
-CEILINGS = {"default": (610, 2780), "any": (750, 3080)}
+CEILINGS = {"default": (610, 2820), "any": (750, 3120)}
 
 
 def lines(*paths: Path) -> int:

@@ -10,6 +10,7 @@ from scaffold.errors import BadAnswer, did_you_mean
 from scaffold.paths import presets
 from scaffold.questions.answer_types import PACKAGE, PROJECT, type_of
 from scaffold.questions.form import Form
+from scaffold.questions.plain_yaml import NotPlain, check_plain, read_plain
 from scaffold.system.shell import join
 
 
@@ -62,9 +63,12 @@ def _take_file(form: Form, given: Given, path: Path, source: str) -> None:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = read_plain(path)
+        check_plain(text)
+        content = yaml.safe_load(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
+        why = error.strerror if isinstance(error, OSError) else str(error) if isinstance(error, NotPlain) else ""
+        reason = why or "it is not YAML"
         raise BadAnswer(
             f"the answers in {path} cannot be read: {reason}",
             at=source,

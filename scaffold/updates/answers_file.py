@@ -6,10 +6,10 @@ from typing import Any
 
 from scaffold.errors import BadAnswer
 from scaffold.questions.form import Answers
+from scaffold.questions.plain_yaml import NotPlain, check_plain, read_plain
 from scaffold.updates.addresses import VERSION, as_recorded
 
 NAME = ".copier-answers.yml"
-_LARGEST = 64_000
 
 
 class Tampered(BadAnswer):
@@ -72,12 +72,10 @@ def _text(path: Path) -> str:
         raise Tampered("it is a link")
     if not path.is_file():
         raise Tampered("it is no file")
-    if path.stat().st_size > _LARGEST:
-        raise Tampered("it is too long")
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise Tampered("it is no text") from None
+        return read_plain(path)
+    except NotPlain as problem:
+        raise Tampered(str(problem)) from None
 
 
 def _load(text: str) -> dict[str, Any]:
@@ -85,12 +83,11 @@ def _load(text: str) -> dict[str, Any]:
     import yaml
 
     try:
-        for token in yaml.scan(text):
-            if isinstance(token, yaml.TagToken | yaml.AnchorToken | yaml.AliasToken | yaml.DirectiveToken):
-                kind = type(token).__name__.removesuffix("Token").lower()
-                raise Tampered(f"it has a YAML {kind}, which torch-scaffold does not write")
+        check_plain(text)
         root = yaml.compose(text)
         content = yaml.safe_load(text)
+    except NotPlain as problem:
+        raise Tampered(f"{problem}, which torch-scaffold does not write") from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise Tampered("it is not YAML of one document") from None
     if not isinstance(content, dict) or not isinstance(root, yaml.MappingNode):

@@ -3,6 +3,7 @@
 import os
 
 from scaffold.errors import Refused
+from scaffold.system.git import asks
 from scaffold.system.shell import join
 from scaffold.updates import answers_file
 from scaffold.updates.merged import Merged
@@ -14,7 +15,13 @@ def make_way(work: Work, merged: Merged, ours: Entries, base: Entries, theirs: E
     """Move aside what the user has where the template brings a folder, or a file; and leave a link that the user has
     put in the place of a file as it is. So git is never asked to merge things of two kinds. Returns where things went."""
     new = [name for name in theirs if name not in base]
-    folders = {folder for name in ours for folder in parents(name)}
+    ignores_case = asks(work.top, "config", "--type=bool", "core.ignoreCase") == "true"
+
+    def place(name: str) -> str:  # names of one place are one file to the file system
+        return name.casefold() if ignores_case else name
+
+    by_place = {place(name): name for name in ours}
+    folders = {place(folder) for name in ours for folder in parents(name)}
     moved: dict[str, str] = {}
 
     def move(name: str, by: str, to: str = "") -> None:
@@ -31,16 +38,17 @@ def make_way(work: Work, merged: Merged, ours: Entries, base: Entries, theirs: E
 
     for name in new:
         for parent in parents(name):
-            if parent in ours:
-                move(parent, name)
-        if name in ours and not is_file(ours[name]):
-            move(name, name)
-        inside = [other for other in ours if other.startswith(f"{name}/")] if name in folders else []
+            if other := by_place.get(place(parent)):
+                move(other, name)
+        other = by_place.get(place(name))
+        if other and (not is_file(ours[other]) if other == name else other not in base):
+            move(other, name)
+        inside = [at for at in ours if place(at).startswith(place(f"{name}/"))] if place(name) in folders else []
         if any(ours[other] != base.get(other) for other in inside):
             to = free_name(work, name, ours, base, theirs)
             merged.notes.append(f"{name} comes with the template, and you have a folder {name}; yours is kept as {to}")
             for other in inside:
-                move(other, name, to + other.removeprefix(name))
+                move(other, name, "/".join([to, *other.split("/")[name.count("/") + 1 :]]))
     for name, to in moved.items():
         ours[to] = ours.pop(name)
         base.pop(name, None)

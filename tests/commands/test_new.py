@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,33 @@ REFUSALS = [
     (["--preset", "digit"], "there is no preset 'digit'; did you mean 'digits'?"),
     (["--answers", "nowhere.yml"], "cannot be read: No such file"),
 ]
+
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(24)
+)
+HEAVY = {
+    "references that multiply": (BOMB, "it has a YAML anchor"),
+    "a long comment": ("optimizer: sgd\n#" + "x" * 20_000_000, "it is too long"),
+    "many comments": ("optimizer: sgd\n" + "# x\n" * 5_000_000, "it is too long"),
+    "deep brackets": ("optimizer: " + "[" * 60_000, "its brackets are too deep"),
+    "deep lines": ("optimizer:\n  " + "- " * 30_000, "it is not YAML"),
+}
+
+
+@pytest.mark.figure("C5 words and ways out", "answer files that would take long: references, comments, brackets")
+@pytest.mark.parametrize("kind", HEAVY)
+def test_a_file_of_answers_that_would_take_long_is_refused_at_once(scaffold: Run, here: Path, kind: str) -> None:
+    text, sentence = HEAVY[kind]
+    (here / "heavy.yml").write_text(text)
+    scaffold("new", "--help")  # so that all is loaded
+    began = time.process_time()
+
+    result = scaffold("new", "p", "--yes", "--answers", "heavy.yml")
+
+    assert time.process_time() - began < 2
+    assert result.code == 2
+    assert f"the answers in heavy.yml cannot be read: {sentence}" in result.err
 
 
 @pytest.mark.parametrize(("words", "sentence"), REFUSALS)

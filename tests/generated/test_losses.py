@@ -12,7 +12,11 @@ from scaffold.paths import template_root
 from scaffold.questions.answers import complete, gather
 from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy, render
-from tests.generated.rendered import importable
+from tests.conftest import Run
+from tests.generated.rendered import importable, render_project
+from tests.updates.updating import History, own_answers, releases
+
+__all__ = ["releases"]  # a fixture
 
 FOCAL = '''"""The focal loss of Lin et al., ICCV 2017."""
 
@@ -40,7 +44,7 @@ def with_focal(folder: Path, fact: str) -> Path:
         (losses / "focal.yml").write_text(f"{fact}\n")
     questions = template / "copier.yml"
     text = questions.read_text()
-    added = text.replace(", hinge_embedding]", ", hinge_embedding, focal]", 1)
+    added = text.replace(", mse]", ", mse, focal]", 1)
     assert added != text
     questions.write_text(added)
     return template
@@ -78,7 +82,7 @@ def test_a_new_loss_on_embeddings_has_no_head_in_metric_learning_and_is_not_enou
     assert "head" not in [layer for group in answers["layer_groups"] for layer in group["layers"]]
     render(answers, tmp_path / "p", tmp_path / "template")
     assert "focal(embedding, labels, opt)" in (tmp_path / "p" / "p" / "losses" / "__init__.py").read_text()
-    with pytest.raises(BadAnswer, match="classification needs a loss on the scores: cross_entropy or mse"):
+    with pytest.raises(BadAnswer, match="classification needs a loss on the scores: cross_entropy or brier"):
         complete(form, gather(form, flags, preset=None, answers_file=None), "p")
 
 
@@ -134,6 +138,53 @@ def test_a_task_may_have_a_loss_of_its_own_by_the_name_of_another(tmp_path: Path
         assert word in (tmp_path / task / task / "losses" / "mse.py").read_text()
 
 
+def test_brier_is_the_sum_over_classes_and_mse_its_old_name_for_the_mean(tmp_path: Path) -> None:
+    """Projects that have `mse` of classes keep it; nobody else is offered it."""
+    form = Form(template_root())
+    flags = {"losses": ["brier=1", "mse=1"]}
+
+    render(complete(form, gather(form, flags, preset=None, answers_file=None), "p"), tmp_path / "p")
+
+    with importable(tmp_path / "p") as module:
+        opt = module("options").Options()
+        logits, labels = torch.tensor([[0.0, 0.0, 0.0], [9.0, -90.0, -90.0]]), torch.tensor([1, 0])
+        terms = module("losses").criterion((logits, logits), labels, opt)
+    assert terms["brier"].item() == pytest.approx((1 / 9 + 4 / 9 + 1 / 9 + 0) / 2)
+    assert terms["mse"].item() == pytest.approx(terms["brier"].item() / 3)
+    with pytest.raises(BadAnswer) as refused:
+        complete(form, gather(form, {"losses": ["nope=1"]}, preset=None, answers_file=None), "p")
+    assert "cross_entropy, brier, triplet" in str(refused.value)
+    assert "mse" not in str(refused.value)
+
+
+@pytest.mark.parametrize("version", ["v0.3.6", "v0.4.0"])
+def test_a_released_project_with_mse_of_classes_updates_to_one_that_minimises_the_same(
+    scaffold: Run, releases: History, here: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    losses = [{"name": "cross_entropy", "weight": 1.0}, {"name": "mse", "weight": 0.5}]
+    project = releases.make(here / "older", version, {"losses": losses})
+    monkeypatch.chdir(project)
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    terms: list[tuple[dict[str, float], float]] = []
+    for _ in range(2):
+        with importable(project) as module:
+            opt = module("options").Options(data_dir="data")
+            given = (logits, logits, labels) if version == "v0.3.6" and not terms else (logits, labels)
+            terms.append((opt.losses, module("losses.mse").mse(*given, opt).item()))
+        if len(terms) == 1:
+            assert scaffold("update", "--yes").code == 0
+
+    assert terms[0] == terms[1]
+    assert own_answers(project)["losses"] == losses
+
+
+def test_mse_of_numbers_is_torchs_own(tmp_path: Path) -> None:
+    with importable(render_project(tmp_path / "regressed", task="regression", losses=["mse=1"])) as module:
+        values, targets = torch.randn(5, 2), torch.randn(5, 2)
+        found = module("losses").criterion((values, values), targets, module("options").Options())
+        assert found["mse"].item() == pytest.approx(torch.nn.MSELoss()(values, targets).item())
+
+
 def test_each_loss_has_its_part_and_its_fact() -> None:
     form = Form(template_root())
     parts = template_root() / "template" / "parts" / "losses"
@@ -143,4 +194,4 @@ def test_each_loss_has_its_part_and_its_fact() -> None:
     for loss in shared:
         flags = {"task": "metric_learning", "losses": [f"{loss}=1"]}
         layers = complete(form, gather(form, flags, preset=None, answers_file=None), "p")["layer_groups"][0]["layers"]
-        assert ("head" in layers) == (loss in ("cross_entropy", "mse"))
+        assert ("head" in layers) == (loss in ("cross_entropy", "brier", "mse"))

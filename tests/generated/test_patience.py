@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import tree
 from tests.generated.rendered import importable, render_project, write_images
+from tests.reliability.test_damage import resealed
 
 # torchvision announces that its decoders will move to another package
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
@@ -46,6 +47,7 @@ class Training:
             keep=9,
         )  # fmt: skip
         self.before_evaluation: Callable[[int], None] = lambda number: None
+        self.losses: dict[int, float] = {}  # of these evaluations; of others it rises
 
     def __call__(self, **settings: Any) -> float:
         """Trains as the command with these settings does, and returns the newest accuracy."""
@@ -56,7 +58,7 @@ class Training:
             number = len(self.rows("val")) + 1
             self.before_evaluation(number)
             metrics = original(net, *arguments)  # a stop may come in it
-            values = {"accuracy": ACCURACIES[number - 1], "loss": float(net.head.bias.detach().sum())}
+            values = {"accuracy": ACCURACIES[number - 1], "loss": self.losses.get(number, float(number))}
             metrics.compute = lambda: values
             return metrics
 
@@ -134,6 +136,34 @@ def test_a_run_ends_when_nothing_has_got_better(
     assert "finished before 12 epochs: no better accuracy in 3 evaluations" in training.log()
     assert (training.folder / "1" / "curves.png").exists()
     assert training.state(capsys, monkeypatch) == "finished"
+
+
+@pytest.mark.parametrize(("loss", "best"), [(3.0, 2), (2.0, 2), (1.9, 4)])
+def test_of_equally_good_checkpoints_the_lower_loss_is_the_best(training: Training, loss: float, best: int) -> None:
+    """The second and the fourth evaluation find the same accuracy; the second has a loss of 2."""
+    training.losses = {4: loss}
+
+    training(patience=3, keep=2)
+
+    assert training.evaluated() == [1, 2, 3, 4, 5]  # for patience it is no better
+    assert f"best 0.6000 (step {STEPS * best}, the highest accuracy, and of equal ones the lowest loss)" in training.log()
+    checkpoints = {int(path.name) for path in (training.folder / "1" / "checkpoints").iterdir()}
+    assert checkpoints == {STEPS * number for number in (best, 4, 5)}
+    state = json.loads((training.folder / "1" / "checkpoints" / f"{STEPS * 5}" / "state.json").read_text())
+    assert (state["best_step"], state["best_loss"]) == (STEPS * best, min(loss, 2.0))
+
+
+def test_a_run_of_an_older_version_knows_no_loss_of_its_best_checkpoint(training: Training) -> None:
+    training(epochs=3)
+    newest = training.folder / "1" / "checkpoints" / f"{3 * STEPS}"
+    state = json.loads((newest / "state.json").read_text())
+    del state["best_loss"]
+    (newest / "state.json").write_text(json.dumps(state))
+    resealed(newest)
+
+    training(epochs=4)
+
+    assert f"best 0.6000 (step {STEPS * 4}, " in training.log()
 
 
 def test_patience_counts_evaluations_and_not_epochs(training: Training) -> None:

@@ -41,6 +41,7 @@ BY_HAND: dict[str, tuple[list[float], list[float]]] = {
 }
 # The same for other lengths: (scheduler, settings, steps in an epoch, shares).
 THIRD, LOW = 1 / 3, 0.000004
+FALL = [1, 0.950484632, 0.811745653, 0.611262022, 0.388741978, 0.188258347, 0.049519368, LOW]  # (1 + cos(pi k / 7)) / 2
 OTHER_LENGTHS: list[tuple[str, dict[str, Any], int, list[float]]] = [
     ("cosine", {"epochs": 5, "warmup": 2.0}, 1, [THIRD, 2 * THIRD, 1, 0.75, 0.25]),
     ("cosine", {"epochs": 3, "warmup": 0.5}, 2, [0.5, 1, 0.9045084972, 0.6545084972, 0.3454915028, 0.0954915028]),
@@ -69,6 +70,7 @@ OTHER_LENGTHS: list[tuple[str, dict[str, Any], int, list[float]]] = [
     ("one_cycle", {"epochs": 4, "warmup": 0.0}, 1, [0.04, 1, 0.500002, LOW]),
     ("one_cycle", {"epochs": 2, "warmup": 1.25}, 2, [0.04, 1, 0.500002, LOW]),
     ("one_cycle", {"epochs": 3, "warmup": 1.0}, 1, [0.04, 1, LOW]),
+    ("one_cycle", {"epochs": 10, "warmup": 0.0}, 1, [0.04, 0.52, *FALL]),  # a rise of three tenths
 ]
 SETTINGS: dict[str, dict[str, Any]] = {"step": {"step_size": 2}, "multistep": {"milestones": (1, 3)}}
 GROUPS = {"slow": 0.1, "plain": 1.0, "fast": 2.0}
@@ -126,6 +128,56 @@ def test_one_cycle_has_a_step_at_the_full_rate_whatever_three_tenths_of_the_run_
     with importable(project) as module:
         for steps in range(3, 40):
             assert max(rates(module, module("options").Options(epochs=steps), 1)) == pytest.approx(1)
+
+
+# Momentum in one cycle of eight steps, and of ten: from 0.95 down while the rate rises, and back along (1 + cos) / 2.
+MOMENTUM = {
+    (4, 2): [0.95, 0.85, 0.8566987298, 0.875, 0.9, 0.925, 0.9433012702, 0.95],
+    (10, 1): [
+        0.95,
+        0.9,
+        0.85,
+        0.8549515566,
+        0.8688255099,
+        0.8888739533,
+        0.9111260467,
+        0.9311744901,
+        0.9450484434,
+        0.95,
+    ],
+}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("size", MOMENTUM)
+def test_one_cycle_mirrors_the_rate_in_the_momentum(tmp_path: Path, optimizer: str, size: tuple[int, int]) -> None:
+    project = render_project(tmp_path / f"momentum_{optimizer}", scheduler="one_cycle", optimizer=optimizer)
+    epochs, steps_per_epoch = size
+    traces: dict[bool, list[float]] = {True: [], False: []}
+    with importable(project) as module:
+        for cycled, trace in traces.items():
+            opt = module("options").Options(epochs=epochs, cycle_momentum=cycled)
+            assert opt.warmup == 0
+            groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0, "weight_decay": 0.0}]
+            built = module("optim").build_optimizer(groups, opt)
+            schedule = module("optim").build_scheduler(built, opt, steps_per_epoch)
+            for _ in range(epochs * steps_per_epoch):
+                group = built.param_groups[0]
+                trace.append(group["momentum"] if optimizer == "sgd" else group["betas"][0])
+                built.step()
+                schedule.step()
+
+    assert traces[True] == pytest.approx(MOMENTUM[size])
+    assert traces[False] == pytest.approx([0.9] * len(MOMENTUM[size]))
+
+
+def test_without_momentum_one_cycle_has_none_to_mirror(tmp_path: Path) -> None:
+    with importable(render_project(tmp_path / "plain", scheduler="one_cycle", optimizer="sgd")) as module:
+        opt = module("options").Options(momentum=0.0, epochs=2)
+        groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0, "weight_decay": 0.0}]
+        optimizer = module("optim").build_optimizer(groups, opt)
+        module("optim").build_scheduler(optimizer, opt, 10)
+        assert optimizer.param_groups[0]["momentum"] == 0
 
 
 LENGTHS = list(itertools.product((1, 2, 3, 5, 8, 20), (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 8.0), (1, 2, 7)))

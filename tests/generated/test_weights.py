@@ -1,8 +1,10 @@
 """Files of pretrained weights as people have them: loaded, with what was taken off, or named for what they are."""
 
 import argparse
+import io
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -239,6 +241,47 @@ def test_what_is_not_loaded_is_named_for_what_it_is(
 
     assert "\n" not in str(found.value)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def as_torch(state: dict[str, Tensor], path: Path) -> None:
+    torch.save(state, path)
+
+
+def as_index(state: dict[str, Tensor], path: Path) -> None:
+    save_file(state, path)
+    index = path.with_name("some.safetensors.index.json")
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(state, path.name)}))
+
+
+@pytest.mark.parametrize(("make", "times"), [(as_torch, 3), (as_index, 2)], ids=["torch", "index"])
+def test_a_disk_that_fails_at_any_time_is_not_a_damaged_file(
+    module: Module, state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, times: int
+) -> None:
+    path = tmp_path / ("some.pt" if make is as_torch else "some-1-of-1.safetensors")
+    make(state, path)
+    left = 0
+    real = io.open
+
+    def failing(file: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        if str(tmp_path) in str(file):
+            left -= 1
+            if left == 0:
+                raise OSError(5, "Input/output error", str(file))
+        return real(file, *arguments, **options)
+
+    for place in ("io.open", "builtins.open"):
+        monkeypatch.setattr(place, failing)
+    said = []
+    for number in range(1, 9):  # which time it is opened
+        left = number
+        try:
+            module("pretrained").read_weights(path)
+        except module("engine").RunError as problem:
+            said.append(str(problem))
+
+    assert len(said) >= times
+    assert [text for text in said if not re.search(r"some\S+ cannot be read \(Input/output error\)", text)] == []
 
 
 def test_what_is_typed_for_a_pickle_makes_a_file_that_is_loaded(

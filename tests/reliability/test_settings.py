@@ -192,8 +192,10 @@ SINGLE = [
     refused("single", "width", 32, 16),
     refused("single", "deterministic", True, False),
     Trial(("--log-every", "3"), "", has_rows(6, 9, 12)),
-    Trial(("--save-every", "2"), "", has_steps(3, 5, 6, 12)),
-    Trial(("--keep", "2"), "", has_steps(3, 9, 12)),
+    Trial(
+        ("--save-every", "2", "--eval-every", "4"), "--eval-every was 1 and is 4 from here on", has_steps(3, 5, 6, 12)
+    ),
+    Trial(("--keep", "2"), "", has_steps(9, 12)),  # the last is the best
     Trial(("--num-workers", "1", "--cache-mb", "0", "--loader-timeout", "60"), "", same_bits),
     elsewhere("threads", 1, 2, fault=("threads", {"number": 2})),
     elsewhere("torch", "2.6.0", torch.__version__, edit=(("torch", "2.6.0"),)),
@@ -218,6 +220,7 @@ OTHERS = [
         "milestones",
     ),
     warned("one_cycle", "epochs", 4, 5, ends_at(15)),
+    warned("one_cycle", "cycle-momentum", True, False),
     warned("rich", "dropout", 0.1, 0.5),
     warned("rich", "clip", 1.0, 0.001),
     warned("rich", "accumulate", 2, 3),
@@ -376,6 +379,32 @@ def test_with_fewer_images_the_rates_end_where_the_run_ends(stopped: Stopped, wo
     assert len(rates) == 4  # two epochs of two steps; what is left of the second one has no whole batch
     assert rates == sorted(rates, reverse=True)
     assert 0 < rates[-1] < 3e-4
+
+
+def test_a_run_from_before_a_setting_goes_on_without_it(stopped: Stopped, work: Path) -> None:
+    """Momentum was not cycled before 0.5.0."""
+    flag = ("--no-cycle-momentum",)
+    without, cycled = (stopped.plain("one_cycle", before) for before in (flag, ()))
+    trained = stopped.copy(work, "one_cycle", flag)
+    record = work / "run" / "1" / "options.json"
+    saved = json.loads(record.read_text())
+    del saved["options"]["cycle_momentum"]
+    saved["given"].remove("cycle_momentum")
+    record.write_text(json.dumps(saved))
+
+    ended = trained.run(work, *EPOCHS)
+
+    assert ended.code == 0, ended.said
+    assert "from here on" not in ended.said
+    assert same_bits(work, without)
+    assert not same_bits(work, cycled)
+
+
+def test_a_cycled_momentum_goes_on_where_it_was(stopped: Stopped, work: Path) -> None:
+    whole = stopped.project("one_cycle").run(work, *EPOCHS)
+
+    assert whole.code == 0, whole.said
+    assert same_bits(stopped.plain("one_cycle", ()), work)
 
 
 def test_a_setting_that_is_changed_back_is_told(stopped: Stopped, work: Path) -> None:
@@ -607,7 +636,7 @@ TAKEN |= {
 TOLD = {"lr", "groups", "losses", "epochs", "patience", "eval_every", "eval_steps", "data_dir", "compile", "precision"}
 TOLD |= {"balance"}  # in which order
 TOLD |= {"steps", "least_epochs", "least_steps"}  # how long it takes
-TOLD |= {"warmup", "milestones", "gamma", "step_size"}  # the schedule
+TOLD |= {"warmup", "milestones", "gamma", "step_size", "cycle_momentum"}  # the schedule
 TOLD |= {"shift", "rotate", "zoom", "flip"}  # augmentation
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made
 TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta"}  # how a loss is counted

@@ -19,6 +19,8 @@ DOCS = [ROOT / name for name in ("README.md", "AGENTS.md", "CONTRIBUTING.md", "C
     (ROOT / "docs").rglob("*.md")
 )
 DOCS += [ROOT / "template" / "project" / "README.md.jinja"]
+# Where the flags of a generated project stand.
+ROOMS = ("options.py", "options.py.jinja", "evaluate.py.jinja", "predict.py.jinja")
 # Flags of other programs that the docs show.
 FOREIGN = {"--logdir", "--trust", "--vcs-ref", "--nproc-per-node", "--nnodes", "--max-restarts"}
 FOREIGN |= {
@@ -32,7 +34,6 @@ FOREIGN |= {
 }
 FOREIGN |= {"--all", "--defaults", "--follow-tags", "--origin", "--tags", "--theirs"}  # of git and Copier
 FOREIGN |= {"--figures", "--dist"}  # of pytest
-FOREIGN |= {"--top"}  # of predict
 FOREIGN |= {"--abort", "--amend", "--no-edit", "--gpg-sign", "--strategy", "--assume-unchanged", "--skip-worktree"}
 FOREIGN |= {flag for action in gpu.parser()._actions for flag in action.option_strings}
 
@@ -57,7 +58,7 @@ def flags_of_training() -> set[str]:
     text = "".join(
         path.read_text(encoding="utf-8")
         for path in (ROOT / "template").rglob("*")
-        if path.suffix == ".options" or path.name in ("options.py", "options.py.jinja", "evaluate.py.jinja")
+        if path.suffix == ".options" or path.name in ROOMS
     )
     return {"--" + name.replace("_", "-") for name in re.findall(r"^    (\w+): ", text, re.MULTILINE)}
 

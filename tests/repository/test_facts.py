@@ -10,11 +10,12 @@ from scaffold.questions.form import Form
 from tests.conftest import ROOT
 
 # Docs, tests and measurements speak of tasks, losses and models as much as they like.
-FREE = re.compile(r"^(docs|tests|bench)/|\.md$|\.bundle$|\.npz")
+FREE = re.compile(r"^(docs|tests|bench)/|\.md$|\.bundle$|\.npz|\.bz2")
 # Where copier.yml is the one file that names them all, what names one beside it, and why.
 EXCEPTIONS = {
     "presets/digits.yml": "a set of answers",
     "presets/image-classifier.yml": "a set of answers",
+    "presets/language-model.yml": "a set of answers",
     "presets/metric.yml": "a set of answers",
     "presets/retrieval.yml": "a set of answers",
     "presets/vit-ddp.yml": "a set of answers",
@@ -93,12 +94,26 @@ def test_what_belongs_to_a_name_may_say_it(form: Form) -> None:
 
 
 def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> None:
-    known = {"about", "takes", "needs", "losses", "targets", "new_classes", "epochs", "traces"}
+    known = {
+        "about",
+        "takes",
+        "needs",
+        "losses",
+        "targets",
+        "data",
+        "model",
+        "new_classes",
+        "report",
+        "gallery",
+        "epochs",
+        "traces",
+    }
     for task, facts in form.facts_of("task").items():
         assert facts.keys() <= known, task
-        assert {"about", "takes", "losses", "targets", "epochs", "traces"} <= facts.keys(), task
+        assert {"about", "takes", "losses", "epochs", "traces"} <= facts.keys(), task
+        assert ("targets" in facts) != ("data" in facts), task
     for loss, facts in form.facts_of("losses").items():
-        assert {"takes", "traces"} <= facts.keys() <= {"takes", "compares", "flags", "traces"}, loss
+        assert {"takes", "traces"} <= facts.keys() <= {"takes", "compares", "now", "flags", "traces"}, loss
     known = {
         "traces",
         "takes",
@@ -122,7 +137,13 @@ def test_each_file_of_facts_belongs_to_a_choice(form: Form) -> None:
     expected |= {f"template/parts/losses/{loss}.yml" for loss in form.questions["shared_losses"].default}
     expected |= {f"template/parts/data/{data}/data.yml" for data in form.questions["data"].values}
     for task, facts in form.facts_of("task").items():
-        expected |= {f"template/tasks/{task}/task.yml", f"template/parts/data/{facts['targets']}.yml"}
+        expected |= {f"template/tasks/{task}/task.yml"}
+        if "targets" in facts:
+            expected |= {f"template/parts/data/{facts['targets']}.yml"}
+        if "data" in facts:
+            expected |= {f"template/{facts['data']}/data.yml"}
+        if "model" in facts:
+            expected |= {f"template/tasks/{task}/model/{facts['model']}.yml"}
         expected |= {f"template/tasks/{task}/losses/{loss}.yml" for loss in facts["losses"]}
     folders = ("tasks", "parts/losses", "parts/model", "parts/data")
     found = {path.relative_to(ROOT).as_posix() for one in folders for path in (ROOT / "template" / one).rglob("*.yml")}

@@ -21,7 +21,8 @@ from tests.generated.rendered import render_project
 
 ROOT = paths.template_root()
 PARTS = ROOT / "template" / "parts"
-SOURCES = sorted(path for path in (ROOT / "template").rglob("*") if path.is_file() and ".npz" not in path.name)
+BINARY = re.compile(r"\.(npz|bz2)")
+SOURCES = sorted(path for path in (ROOT / "template").rglob("*") if path.is_file() and not BINARY.search(path.name))
 # The folders of parts that several choices share, and the choices that need no part.
 SHARED = ("data", "sampler")
 WITHOUT = {"license": {"none"}}
@@ -63,7 +64,7 @@ def test_nothing_in_the_template_runs_when_it_is_used() -> None:
 def test_every_file_of_the_project_is_a_template_or_data() -> None:
     files = [path for path in (ROOT / "template" / "project").rglob("*") if path.is_file()]
 
-    plain = [path for path in files if path.suffix != ".jinja" and ".npz" not in path.name]
+    plain = [path for path in files if path.suffix != ".jinja" and not BINARY.search(path.name)]
     # much of the engine is the same in every project
     assert [path.name for path in plain if path.suffix != ".py" or path.parent.name != "engine"] == []
     assert [path.name for path in plain if TAG.search(path.read_text())] == []
@@ -239,7 +240,7 @@ def test_the_engine_knows_nothing_of_the_owner_s_rooms(projects: list[tuple[dict
 
 ROOMS = ("train", "options", "data", "model", "metrics", "optim", "evaluate", "predict")
 # The most lines that an owner reads, and that the engine has: of the default project, and of any.
-CEILINGS = {"default": (610, 2820), "any": (750, 3120)}
+CEILINGS = {"default": (604, 2840), "any": (750, 3140)}
 
 
 def lines(*paths: Path) -> int:

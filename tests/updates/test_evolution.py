@@ -101,7 +101,7 @@ def test_a_removed_choice_of_a_list_leaves_the_others(
         {"name": "triplet", "weight": 3.0},
     ]
     project = made(history, here, monkeypatch, losses=losses)
-    history.release(replace("copier.yml", "default: [cross_entropy, mse, ", "default: [cross_entropy, "))
+    history.release(replace("copier.yml", "hinge_embedding, mse]", "hinge_embedding]"))
 
     result = scaffold("update", "--yes")
 

@@ -77,6 +77,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no text": (lambda folder: (folder / ANSWERS).write_bytes(b"\xff\xfe\0"), "it is no text"),
     "a list": (lambda folder: (folder / ANSWERS).write_text("- a\n"), "it holds no answers"),
     "far too long": (append(ANSWERS, "#" * 100_000), "it is too long"),
+    "far too deep": (append(ANSWERS, "x: " + "[" * 60_000 + "\n"), "its brackets are too deep, which torch-scaffold"),
     "a link": (link, "it is a link"),
     "a folder": (as_folder, "it is no file"),
 }

@@ -134,6 +134,57 @@ def test_what_git_keeps_is_moved_out_of_the_way_and_named(
     assert tree(project) == before
 
 
+@pytest.mark.figure(
+    "A1 nothing of the owner's in the way is lost", "files, links and folders where a folder or a file comes"
+)
+@pytest.mark.parametrize(
+    ("edit", "kept"),
+    [
+        (append("p/Extras", "mine\n"), "p/Extras.kept"),
+        (append("TOOLS", "mine\n"), "TOOLS.kept"),
+        (append("Tools/Deep", "mine\n"), "Tools/Deep.kept"),
+        (append("tools/DEEP/down/Run.sh", "mine\n"), "tools/DEEP/down/Run.sh.kept"),
+        (append("tools/DEEP/down/run.SH/a/b", "mine\n"), "tools/deep/down/run.sh.kept/a/b"),
+        (link("Tools", "/nowhere"), "Tools.kept"),
+    ],
+    ids=["file", "file above", "file deep down", "file for a file", "folder for a file", "link"],
+)
+def test_names_that_differ_in_case_alone_are_one_place_where_git_is_told_so(
+    scaffold: Run, history: History, project: Path, edit: Edit, kept: str
+) -> None:
+    edit(project)
+    commit(project)
+    git(project, "config", "core.ignoreCase", "true")
+    new_version(history)
+
+    result = scaffold("update", "--yes")
+
+    assert result.code == 0, result.err
+    assert content(project / kept) in ("mine\n", "/nowhere")
+    assert "yours is kept as" in result.err
+    names = git(project, "ls-files").splitlines()
+    assert len({name.casefold() for name in names}) == len(names)
+    assert (project / "tools" / "deep" / "down" / "run.sh").read_text() == "run\n"
+
+
+def test_a_file_whose_name_changes_in_case_alone_is_merged(
+    scaffold: Run, history: History, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.release(append("template/project/thing.txt", "one\n" * 20))
+    project = history.make(here / "p", "v2.0.0")
+    monkeypatch.chdir(project)
+    git(project, "config", "core.ignoreCase", "true")
+    append("thing.txt", "mine\n")(project)
+    commit(project)
+    history.release(move("template/project/thing.txt", "template/project/Thing.txt"))
+
+    result = scaffold("update", "--yes")
+
+    assert result.code == 0, result.err
+    assert (project / "Thing.txt").read_text().endswith("one\nmine\n")
+    assert git(project, "ls-files", "*hing.txt*").split() == ["Thing.txt"]
+
+
 def test_what_git_ignores_is_not_touched_and_the_update_refused(scaffold: Run, history: History, project: Path) -> None:
     new_version(history)
     append(".gitignore", "extras\ntools\n*.mine\n")(project)

@@ -31,8 +31,9 @@ class Losses(AnswerType):
         for word in [word for loss in typed for word in loss.split()]:
             name, _, weight = word.partition("=")
             if name not in known:
+                offered = [one for one in known if "now" not in context.get("known_losses", {}).get(one, {})]
                 raise BadAnswer(
-                    f"there is no loss '{name}'" + did_you_mean(name, known), help=f"there is   {', '.join(known)}"
+                    f"there is no loss '{name}'" + did_you_mean(name, offered), help=f"there is   {', '.join(offered)}"
                 )
             if name in [loss["name"] for loss in losses]:
                 raise BadAnswer(f"loss '{name}' is given twice", help="keep one")

@@ -21,7 +21,10 @@ def same(one: Path, other: Path) -> bool:
     """Whether two are the same file, or the same link."""
     if one.is_symlink() or other.is_symlink():
         return one.is_symlink() and other.is_symlink() and os.readlink(one) == os.readlink(other)
-    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+    try:
+        return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+    except FileNotFoundError:  # it went meanwhile, or a file system told of it by a name in another case
+        return False
 
 
 def copy(source: Path, target: Path) -> None:

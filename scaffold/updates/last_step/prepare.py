@@ -45,14 +45,15 @@ def _refuse_in_the_way(step: Step) -> None:
         if change.old or not change.new:
             continue
         parts = change.name.split("/")
-        for depth in range(1, len(parts) + 1):
-            name = "/".join(parts[:depth])
-            path = step.top / name
+        path = step.top
+        for depth, part in enumerate(parts, 1):
+            path /= _listed(path, part)
             if not os.path.lexists(path):
                 break
+            name = path.relative_to(step.top).as_posix()
             if path.is_dir() and not path.is_symlink():
                 found = _first_other(step, path, going) if depth == len(parts) else ""
-            elif any(_is_same_place(step.top / other, path) for other in _alike(going, name)):
+            elif name in going:
                 break
             else:
                 found = name
@@ -70,16 +71,12 @@ def _refuse_in_the_way(step: Step) -> None:
                 )
 
 
-def _alike(names: set[str], name: str) -> list[str]:
-    """Names that a file system may take for this one."""
-    return [other for other in names if other == name or other.casefold() == name.casefold()]
-
-
-def _is_same_place(one: Path, other: Path) -> bool:
-    try:
-        return os.path.samestat(os.lstat(one), os.lstat(other))
-    except OSError:
-        return False
+def _listed(folder: Path, name: str) -> str:
+    """What a folder calls a thing of this name, which a file system that ignores case finds by others as well."""
+    if not os.path.lexists(folder / name):
+        return name
+    names = os.listdir(folder)
+    return next((other for other in names if other.casefold() == name.casefold()), name) if name not in names else name
 
 
 def _first_other(step: Step, folder: Path, going: set[str]) -> str:

@@ -20,6 +20,7 @@ TOLD = {
     "undone": "The project is as it was.",
     "edited": "The project is as it was, but for what was edited meanwhile.",
     "left": "What was changed stays, because there is a commit since.",
+    "half": "Some files are changed. Type   scaffold check, which puts them back.",
 }
 
 
@@ -47,7 +48,10 @@ def _take(step: Step) -> None:
         undo(step)
         raise
     if code:
-        outcome = undo(step)
+        try:
+            outcome = undo(step)
+        except (OSError, GitFailed):  # its journal is still there
+            outcome = "half"
         if outcome != "done":
             reason = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else f"ended with {code}"
             failed = CreateFailed(f"the files could not be changed: {reason}")

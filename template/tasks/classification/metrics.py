@@ -1,4 +1,4 @@
-"""Metrics of a classifier: accuracy and cross-entropy, and how well each class is told."""
+"""Metrics of a classifier: accuracy, balanced accuracy and cross-entropy; what `evaluate` prints is in report.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .engine import Process
+from .report import BINS, calibration_bins, draw_confusion, in_top5, report
 
 BEST = "accuracy"  # chooses the best checkpoint
 MORE_IS_BETTER = True
@@ -23,6 +24,8 @@ class Metrics:
         self.loss = torch.zeros((), dtype=torch.float64, device=process.device)
         # confusion[true, predicted] is a number of images
         self.confusion = torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64, device=process.device)
+        self.bins = torch.zeros(3, BINS, dtype=torch.float64, device=process.device)
+        self.top5 = torch.zeros((), dtype=torch.int64, device=process.device)
 
     def update(self, output: Any, labels: Tensor, numbers: Tensor) -> None:
         """Adds a batch: the model's (logits, embedding), the labels (n,) and the numbers (n,) of the images."""
@@ -30,35 +33,25 @@ class Metrics:
         self.loss += F.cross_entropy(logits.float(), labels, reduction="none").to(self.loss.dtype).sum()
         pairs = labels * len(self.classes) + logits.argmax(dim=1)
         self.confusion += pairs.bincount(minlength=self.confusion.numel()).view_as(self.confusion)
+        self.bins += calibration_bins(logits, labels)
+        self.top5 += in_top5(logits, labels)
 
     def compute(self) -> dict[str, float]:
         """The metrics over all processes; every process must call it."""
-        self.confusion = self.process.total(self.confusion)
-        count = int(self.confusion.sum())
-        loss = float(self.process.total(self.loss))
-        return {"accuracy": int(self.confusion.trace()) / count, "loss": loss / count}
+        totals = [self.process.total(sums) for sums in (self.loss, self.confusion, self.bins, self.top5)]
+        self.loss, self.confusion, self.bins, self.top5 = totals
+        images, correct = self.confusion.sum(dim=1).double(), self.confusion.diagonal()
+        count = int(images.sum())
+        return {
+            "accuracy": int(correct.sum()) / count,
+            "balanced_accuracy": float((correct / images)[images > 0].mean()),  # mean recall of the classes there are
+            "loss": float(self.loss) / count,
+        }
 
     def report(self) -> str:
-        """A line for each class: its number of images, precision, recall and F1."""
-        lines = [f"{'class':<20}{'images':>8}{'precision':>11}{'recall':>8}{'F1':>8}"]
-        for number, name in enumerate(self.classes):
-            correct = float(self.confusion[number, number])
-            images, predicted = float(self.confusion[number].sum()), float(self.confusion[:, number].sum())
-            shares = correct / max(predicted, 1), correct / max(images, 1), 2 * correct / max(images + predicted, 1)
-            lines.append(f"{name:<20}{images:>8.0f}{shares[0]:>11.4f}{shares[1]:>8.4f}{shares[2]:>8.4f}")
-        return "\n".join(lines)
+        """What else `evaluate` prints."""
+        return report(self.confusion, self.bins, self.top5, self.classes)
 
     def pictures(self, folder: Path) -> None:
-        """Draws confusion.png: which classes are taken for which."""
-        from matplotlib.figure import Figure  # takes a second to import: only who draws pays
-
-        shares = self.confusion / self.confusion.sum(dim=1, keepdim=True).clamp(min=1)
-        figure = Figure(figsize=(6, 6), layout="constrained")
-        axes = figure.add_subplot()
-        axes.imshow(shares.cpu(), cmap="Blues", vmin=0, vmax=1)
-        axes.set(xlabel="predicted", ylabel="true", title="share of the images of each class")
-        if len(self.classes) <= 40:
-            names = [name.encode(errors="replace").decode() for name in self.classes]  # not all are UTF-8
-            axes.set_xticks(range(len(names)), names, rotation=90)
-            axes.set_yticks(range(len(names)), names)
-        figure.savefig(folder / "confusion.png", dpi=110)
+        """Draws confusion.png."""
+        draw_confusion(self.confusion, self.classes, folder)

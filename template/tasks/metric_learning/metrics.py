@@ -1,4 +1,4 @@
-"""Metrics of an embedding: recall at 1."""
+"""Metrics of an embedding: recall at 1; what `evaluate` prints besides is in report.py."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .engine import Process
+from .engine import Process, RunError
+from .report import Search
 
 BEST = "recall@1"  # chooses the best checkpoint
 MORE_IS_BETTER = True
 
 
 class Metrics:
-    """The share of images whose nearest other image has their class, whatever the batches and processes are."""
+    """The share of images whose nearest other image has their class, whatever the batches and processes are.
+
+    Images that have no other of their class are left out: nothing could be right for them.
+    """
 
     def __init__(self, process: Process, facts: dict[str, Any]) -> None:
         self.process = process
         self.embeddings: list[Tensor] = []
         self.labels: list[Tensor] = []
         self.numbers: list[Tensor] = []
+        self.gallery: Metrics | None = None  # of the images that are searched; None: these, each without itself
 
     def update(self, output: Any, labels: Tensor, numbers: Tensor) -> None:
         """Adds a batch: the model's (logits, embedding), the labels (n,) and the numbers (n,) of the images."""
@@ -30,15 +35,19 @@ class Metrics:
         self.labels.append(labels)
         self.numbers.append(numbers)
 
-    def compute(self) -> dict[str, float]:
-        """The metrics over all processes; every process must call it."""
+    def gathered(self) -> tuple[Tensor, Tensor]:
+        """The embeddings and labels of all processes, in the order of the images."""
         gathered = [self.process.gather_rows(torch.cat(rows)) for rows in (self.embeddings, self.labels, self.numbers)]
         order = gathered[2].argsort()  # the same for any number of processes
-        embeddings, labels = gathered[0][order], gathered[1][order]
-        correct = 0
-        for start in range(0, len(labels), 1024):  # in chunks, since all pairs at once may not fit into memory
-            similarity = embeddings[start : start + 1024] @ embeddings.T
-            rows = torch.arange(len(similarity), device=labels.device)
-            similarity[rows, rows + start] = -torch.inf  # an image is not its own neighbour
-            correct += int((labels[similarity.argmax(dim=1)] == labels[start : start + 1024]).sum())
-        return {"recall@1": correct / len(labels)}
+        return gathered[0][order], gathered[1][order]
+
+    def compute(self) -> dict[str, float]:
+        """The metrics over all processes; every process must call it."""
+        self.search = Search(*self.gathered(), *(self.gallery.gathered() if self.gallery else ()))
+        if not self.search.has_partner.any():
+            raise RunError("no image to evaluate has another of its class; give some classes two images or more")
+        return {"recall@1": self.search.recall()}
+
+    def report(self) -> str:
+        """What else `evaluate` prints."""
+        return self.search.report()

@@ -173,9 +173,10 @@ def is_run(folder: Path) -> bool:
 
 def changes(record: Record, opt: RunOptions) -> dict[str, tuple[Any, Any, str]]:
     """The settings that differ and are not free to, of those that were typed now or then: what was, is, and means."""
-    earlier, counts, found = earlier_settings(type(opt)), given(opt) | record.given, {}
+    default = vars(type(opt)()) | known_settings(type(opt), record)
+    counts, found = given(opt) | record.given, {}
     for name, value in vars(opt).items():
-        old, meaning = record.options.get(name, earlier[name]), change(type(opt), name)
+        old, meaning = record.options.get(name, default[name]), change(type(opt), name)
         # a loss or a layer group that was added or removed since counts as typed
         other_names = isinstance(value, dict) and isinstance(old, dict) and old.keys() != value.keys()
         if (name in counts or other_names) and old != value and meaning != "free":
@@ -303,21 +304,13 @@ def read_options(folder: Path, kind: type[Opt]) -> Opt:
 
 def known_settings(kind: type[RunOptions], record: Record) -> dict[str, Any]:
     """The recorded settings that this project still has; a loss or a layer group that is new has its default."""
-    known, before = {}, earlier_settings(kind)
+    known = {one.name: one.metadata["before"] for one in fields(kind) if one.metadata.get("before") is not None}
     for name, default in vars(kind()).items():
         if name in record.options:
             old = known[name] = record.options[name]
             if isinstance(default, dict) and isinstance(old, dict):
                 known[name] = {key: old.get(key, number) for key, number in default.items()}
-        elif before[name] != default:
-            known[name] = before[name]
     return known
-
-
-def earlier_settings(kind: type[RunOptions]) -> dict[str, Any]:
-    """What each setting was before there was one: its default, where a field does not say otherwise."""
-    before = {one.name: one.metadata.get("earlier") for one in fields(kind)}
-    return {name: default if before[name] is None else before[name] for name, default in vars(kind()).items()}
 
 
 def average_of(name: str) -> str:

@@ -26,18 +26,18 @@ def setting(
     change: str = "told",
     alike: bool | None = None,
     path: bool = False,
-    earlier: Any = None,
+    before: Any = None,
     **bounds: float,
 ) -> Any:
     """A field of the options, with bounds of its value: `least`, `most`, `above`, `below`.
 
     A run that goes on uses a changed value silently ("free"), or with a line in the log ("told", also for a field
     without `setting`), or refuses it, because the steps already taken would not fit it ("refused"). Processes must have
-    it `alike`, unless it is free. A `path` is that of a file or folder. Runs that began before there was such a setting
-    had the value `earlier`, where that is not the default.
+    it `alike`, unless it is free. A `path` is that of a file or folder. A run that was made before the setting existed
+    goes on with `before`.
     """
     alike = change != "free" if alike is None else alike
-    metadata = {"change": change, "alike": alike, "path": path, "earlier": earlier, "bounds": bounds}
+    metadata = {"change": change, "alike": alike, "path": path, "before": before, "bounds": bounds}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)

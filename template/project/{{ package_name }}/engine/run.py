@@ -27,7 +27,7 @@ from . import checkpoint, history
 from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
 from .errors import RunError, disk_error
-from .loader import Loader, Part, batch_sampler, imbalance, load
+from .loader import InMemory, Loader, Part, batch_sampler, imbalance, load
 from .log import NAME, MetricsFile, open_writers
 from .options import RunOptions
 from .pictures import draw
@@ -59,6 +59,7 @@ class Progress:
     cut: int = 0  # batches that finished epochs lacked, because the loop was left
     last: float = 0.0
     best: float | None = None
+    best_loss: float | None = None  # of equal ones the lower is the best
     best_step: int = 0
     worse: int = 0  # evaluations since the best one
     measured: int = 0  # the step of the newest evaluation within an epoch
@@ -105,6 +106,7 @@ class Run:
         self._saved_at = time.monotonic()  # when a checkpoint was last safe
         self.signals = Signals()
         self._bar: Any = None
+        self._choice = ""  # by what the best checkpoint is chosen
 
     # called before the loop
 
@@ -190,7 +192,7 @@ class Run:
                 raise RunError("step the scheduler once after each step of the optimizer; a resumed run counts on it")
             progress.measured = progress.step
             if progress.epoch == epoch and not self._paused:
-                self._end_epoch("", better=False)
+                self._end_epoch("", best_now=False)
 
     def is_measured(self, epoch: int) -> bool:
         """Whether an evaluation is due: every `--eval-steps`, and after each `--eval-every`-th epoch and the last."""
@@ -328,6 +330,7 @@ class Run:
     def measured(self, values: dict[str, float], best: str | None, more_is_better: bool) -> None:
         """Ends the epoch: logs values as val/<name>, and saves; the one called `best` chooses the best checkpoint.
 
+        Of equal ones it is that of the lower `loss`, if one is measured; for `--patience` they are no better.
         What is measured in the middle of an epoch is for `run.log.info`, and no more: the rest would not be trained.
         """
         progress = self.progress
@@ -336,17 +339,21 @@ class Run:
         before = math.nan if progress.best is None else progress.best
         better = math.isnan(before) or (last > before if more_is_better or not best else last < before)
         progress.worse = 0 if better else progress.worse + 1
-        if better:
-            progress.best, progress.best_step = last, progress.step
+        loss, least = (math.inf if one is None else one for one in (values.get("loss"), progress.best_loss))
+        best_now = better or (last == before and loss < least)
+        if best_now:
+            progress.best, progress.best_step, progress.best_loss = last, progress.step, values.get("loss")
+        self._choice = f", the {'highest' if more_is_better else 'lowest'} {best}" if best else ", the newest"
+        self._choice += ", and of equal ones the lowest loss" if "loss" in values and best not in (None, "loss") else ""
         if 0 < self.opt.patience <= progress.worse:
             self._end(f"no better {best} in {progress.worse} evaluations")
         summary = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         progress.measured = progress.step
         if not self._paused:
-            self._end_epoch(summary, better)
+            self._end_epoch(summary, best_now)
             return
         self.log.info(f"step {progress.step}  {summary}")
-        if better or progress.finished:
+        if best_now or progress.finished:
             self._save()
 
     def finish(self) -> float:
@@ -363,7 +370,7 @@ class Run:
                 picture = draw(self.folder)
                 best = "nothing measured"
                 if progress.best is not None:
-                    best = f"{progress.last:.4f}, best {progress.best:.4f} (step {progress.best_step})"
+                    best = f"{progress.last:.4f}, best {progress.best:.4f} (step {progress.best_step}{self._choice})"
                 self.log.info(f"done: {best}; {picture}")
             except OSError as error:
                 lost.append(str(disk_error(error)))
@@ -391,14 +398,14 @@ class Run:
         self.progress.finished = {"why": why, "epochs": self.opt.epochs, "patience": self.opt.patience}
         self.log.info(f"finished before {self.opt.epochs} epochs: {why}")
 
-    def _end_epoch(self, summary: str, better: bool) -> None:
+    def _end_epoch(self, summary: str, best_now: bool) -> None:
         progress = self.progress
         progress.cut += max(0, self._planned - progress.batch)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         seconds = time.perf_counter() - self._began
         self.log.info(f"epoch {progress.epoch}/{self.opt.epochs}  {summary}  {seconds:.1f} s")
         last_one = progress.epoch >= self.opt.epochs or progress.finished
-        if better or progress.epoch % (self.opt.save_every or 1) == 0 or last_one:
+        if best_now or progress.epoch % (self.opt.save_every or 1) == 0 or last_one:
             self._save()
 
     def _log(self, kind: str, values: dict[str, float]) -> None:
@@ -572,7 +579,7 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
         if run.is_new:  # what cannot be read is better met before an epoch is spent
             with process.raise_together():
                 for one in others:
-                    if hasattr(one, "check"):
+                    if hasattr(one, "check") and not isinstance(one, InMemory):  # of which all was read
                         one.check(process.rank, process.world)
         hook = register_optimizer_step_post_hook(run.check_kept)
         with run.signals:

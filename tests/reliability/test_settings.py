@@ -634,15 +634,16 @@ TAKEN |= {
     "given",
 }  # not of the run, or without effect on it
 TOLD = {"lr", "groups", "losses", "epochs", "patience", "eval_every", "eval_steps", "data_dir", "compile", "precision"}
+TOLD |= {"balance"}  # in which order
 TOLD |= {"steps", "least_epochs", "least_steps"}  # how long it takes
 TOLD |= {"warmup", "milestones", "gamma", "step_size", "cycle_momentum"}  # the schedule
 TOLD |= {"shift", "rotate", "zoom", "flip"}  # augmentation
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made
 TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta"}  # how a loss is counted
-TOLD |= {"dropout"}
+TOLD |= {"dropout", "drop_path", "decay_position"}
 REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}
 REFUSED |= {"channels", "scale", "nested", "held_out", "image_column", "inputs", "targets"}  # what the data are
-REFUSED |= {"width", "patch_size", "dim", "depth", "heads"}  # the size of the model
+REFUSED |= {"width", "stages", "patch_size", "dim", "depth", "heads"}  # the size of the model
 REFUSED |= {"weights_file"}  # where it began
 
 

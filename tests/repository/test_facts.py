@@ -124,6 +124,7 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
         "family",
         "least_size_in_bf16",
         "epochs",
+        "undecayed",
         "groups",
         "stages",
         "layers",

@@ -27,7 +27,7 @@ from . import checkpoint, history
 from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
 from .errors import RunError, disk_error
-from .loader import InMemory, Loader, Part, batch_sampler, load
+from .loader import InMemory, Loader, Part, batch_sampler, imbalance, load
 from .log import NAME, MetricsFile, open_writers
 from .options import RunOptions
 from .pictures import draw
@@ -575,7 +575,8 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
             if process.rank == 0:
                 num, lock = history.lock_run(opt)
                 start = history.compare(num, opt, dataset.facts, made_by)
-                start.notes += history.passed_over(opt, num) if start.checkpoint is None else []
+                if start.checkpoint is None:
+                    start.notes += history.passed_over(opt, num) + imbalance(dataset, opt)
         run = Run(process.broadcast(start), opt, dataset.facts, process, made_by)
         if run.is_new:  # what cannot be read is better met before an epoch is spent
             with process.raise_together():

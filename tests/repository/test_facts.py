@@ -11,11 +11,12 @@ from scaffold.questions.form import Form
 from tests.conftest import ROOT
 
 # Docs, tests and measurements speak of tasks, losses and models as much as they like.
-FREE = re.compile(r"^(docs|tests|bench)/|\.md$|\.bundle$|\.npz")
+FREE = re.compile(r"^(docs|tests|bench)/|\.md$|\.bundle$|\.npz|\.bz2")
 # Where copier.yml is the one file that names them all, what names one beside it, and why.
 EXCEPTIONS = {
     "presets/digits.yml": "a set of answers",
     "presets/image-classifier.yml": "a set of answers",
+    "presets/language-model.yml": "a set of answers",
     "presets/metric.yml": "a set of answers",
     "presets/retrieval.yml": "a set of answers",
     "presets/vit-ddp.yml": "a set of answers",
@@ -24,6 +25,7 @@ EXCEPTIONS = {
     "template/tasks/detection/model/fasterrcnn.py.jinja": "a backbone of torchvision",
     "template/tasks/detection/model/fcos.py.jinja": "a backbone of torchvision",
     "template/tasks/detection/model/retinanet.py.jinja": "a backbone of torchvision",
+    "template/parts/losses/mse.yml": "the loss that is offered in its place",
     "tools/draw_session.py": "types a session that is shown in the docs",
     "tools/keep_checkpoint.py": "keeps runs of two fixed sets of answers for the tests",
     "tools/write_accuracy.py": "measures the rows of docs/accuracy.md",
@@ -35,7 +37,7 @@ def names(form: Form) -> dict[str, list[str]]:
     tasks = {task: [f"template/tasks/{task}/"] for task in form.questions["task"].values}
     models = {model: [f"template/parts/model/{model}."] for model in form.questions["model"].values if model != "own"}
     for task, places in tasks.items():
-        for model in own_models(form, task):
+        for model in [model for model in own_models(form, task) if model in models]:
             models[model] += places  # so does one that has models of its own
     folders = ["template/parts/losses/", *(f"template/tasks/{task}/losses/" for task in tasks)]
     losses = {loss: [f"{folder}{loss}." for folder in folders] for loss in form.facts_of("losses")}

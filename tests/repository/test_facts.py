@@ -37,7 +37,7 @@ def names(form: Form) -> dict[str, list[str]]:
     tasks = {task: [f"template/tasks/{task}/"] for task in form.questions["task"].values}
     models = {model: [f"template/parts/model/{model}."] for model in form.questions["model"].values if model != "own"}
     for task, places in tasks.items():
-        for model in own_models(form, task):
+        for model in [model for model in own_models(form, task) if model in models]:
             models[model] += places  # so does one that has models of its own
     folders = ["template/parts/losses/", *(f"template/tasks/{task}/losses/" for task in tasks)]
     losses = {loss: [f"{folder}{loss}." for folder in folders] for loss in form.facts_of("losses")}

@@ -83,7 +83,9 @@ def test_every_choice_has_its_part_and_every_part_its_choice() -> None:
             continue
         question = questions[folder.name]
         values = set(questions["shared_losses"].default) if question.name == "losses" else {*question.values}
-        of_tasks = {path.name.partition(".")[0] for path in (ROOT / "template" / "tasks").glob(f"*/{folder.name}/*.yml")}
+        of_tasks = {
+            path.name.partition(".")[0] for path in (ROOT / "template" / "tasks").glob(f"*/{folder.name}/*.yml")
+        }
         values -= of_tasks if question.name == "model" else set()  # a task may have models that no other has
         assert found == values - WITHOUT.get(question.name, set()), folder.name
     tasks = {path.name: {file.name for file in path.iterdir()} for path in (ROOT / "template" / "tasks").iterdir()}

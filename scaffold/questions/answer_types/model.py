@@ -33,7 +33,8 @@ class ModelName(OneOrOwn):
                         context = form.fill({self.task.name: task, self.name: model}, "p", until=fact.name)
                     except BadAnswer:  # it is of another task
                         continue
-                    found[model] = form.default(fact, context)
+                    if context[self.name] == model:  # else the task asks for none
+                        found[model] = form.default(fact, context)
         return {model: found[model] for model in form.questions[self.name].values}
 
     def known(self, context: Mapping[str, Any]) -> tuple[str, "Model | None", bool]:

@@ -200,7 +200,7 @@ class Package:
 
 def _arguments(node: ast.FunctionDef) -> str:
     """What a function takes; what targets are called is their task's affair."""
-    return re.sub(r"\blabels\b", "targets", ast.unparse(node.args))
+    return re.sub(r"\b(labels|targets): .*?(?=, \w+: |$)", "targets", ast.unparse(node.args))
 
 
 # What metrics may have, and `evaluate` asks for.

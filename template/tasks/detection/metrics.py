@@ -29,7 +29,7 @@ class Metrics:
         self.rows: list[Array] = [np.empty((0, 4))]  # number of the image, class, score, objects it matches
         self.objects = np.zeros(len(self.classes), dtype=np.int64)  # of each class
 
-    def update(self, output: list[dict[str, Tensor]], targets: list[dict[str, Any]], numbers: Tensor) -> None:
+    def update(self, output: Any, targets: list[dict[str, Any]], numbers: Tensor) -> None:
         """Adds a batch: for each image the boxes, scores and labels that were found, and the true boxes and labels."""
         for found, true, number in zip(output, targets, numbers.tolist(), strict=True):
             boxes, scores, labels = (found[name].cpu().double().numpy() for name in ("boxes", "scores", "labels"))

@@ -60,7 +60,7 @@ class RunOptions:
     ema_decay: float = setting(0.0, least=0, below=1)  # evaluate a moving average of the weights; 0 for none
     seed: int = setting(2022, "refused", least=-(2**62), most=2**62)  # seed of all random numbers
     seeds: int = setting(1, "free", alike=True, above=0)  # number of runs, with consecutive seeds
-    precision: Literal["fp32", "bf16"] = setting("fp32")  # number format of the forward pass
+    precision: Literal["fp32", "bf16", "fp16"] = setting("fp32")  # number format of the forward pass
     deterministic: bool = setting(True, "refused")  # choose algorithms that repeat bit for bit (slower on a GPU)
     compile: bool = setting(False)  # compile the model (torch.compile)
 

@@ -128,8 +128,8 @@ def main(quick: bool = False) -> None:
             table.rows.append(row)
         result.tables.append(table)
         most = 1.05 if what == "default" else 1.25
-        found = ratio(times, "generated", "nanoGPT's loop").value
-        result.aim(f"language model, {what}: generated over nanoGPT's loop", found, most=most)
+        over = ratio(times, "generated", "nanoGPT's loop").value
+        result.aim(f"language model, {what}: generated over nanoGPT's loop", over, most=most)
     finish(result, keep=not quick)
 
 

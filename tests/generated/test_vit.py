@@ -39,7 +39,7 @@ def decay_of_positions(parts: Parts, **settings: Any) -> float:
     """The weight decay of the group with the positions."""
     opt, net = network(parts, weight_decay=0.1, **settings)
     groups = parts.optim.optim_params(net, opt)
-    return next(group["weight_decay"] for group in groups if any(one is net.position for one in group["params"]))
+    return next(float(group["weight_decay"]) for group in groups if any(one is net.position for one in group["params"]))
 
 
 def test_positions_do_not_decay_but_in_runs_that_began_when_they_did(parts: Parts) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from scaffold import paths
+from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy, render
 from scaffold.trials import pairwise, values
@@ -167,7 +168,18 @@ def answer_sets(template: Path) -> list[dict[str, Any]]:
     form = Form(template)
     presets = [yaml.safe_load(path.read_text()) for path in paths.presets().values()]
     rows = pairwise.every(form, values.tried_values(form, values.facts(template)["values"]))
-    return [*(preset for preset in presets if preset.keys() <= form.questions.keys()), *(row.answers for row in rows)]
+    return [*(preset for preset in presets if takes(form, preset)), *(row.answers for row in rows)]
+
+
+def takes(form: Form, answers: dict[str, Any]) -> bool:
+    """Whether a template knows these questions and answers."""
+    if not answers.keys() <= form.questions.keys():
+        return False
+    try:
+        form.fill(answers, "p")
+    except BadAnswer:
+        return False
+    return True
 
 
 def copier(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -127,7 +127,7 @@ def fit_to_data(opt: Opt, items: int) -> Opt:
         steps=0 if "epochs" in now else opt.steps,
         batch_size=batch_size,
         eval_every=eval_every,
-        save_every=opt.save_every or eval_every,
+        save_every=opt.save_every or (1 if opt.eval_every else eval_every),
         given=tuple(sorted(now)),
     )
 

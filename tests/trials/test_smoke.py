@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from scaffold import paths
-from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy
 from scaffold.trials import lint, pairwise, values
 from scaffold.trials.idle_choices import idle_choices
 from scaffold.trials.pairwise import Row
-from tests.conftest import Run
+from tests.conftest import Run, takes
 
 PACKAGE = "template/project/{{ package_name }}"
 # Answers that forbid one another; all others go with everything.
@@ -54,9 +53,7 @@ def allowed(form: Form, tried: dict[str, list[Any]]) -> Iterator[dict[str, int]]
                 break  # not asked: once is enough
             del given[name]
         else:
-            try:
-                form.fill({name: value for name, value in given.items() if value is not None}, "p")
-            except BadAnswer:
+            if not takes(form, {name: value for name, value in given.items() if value is not None}):
                 continue
             # questions with one answer, asked with some
             asked = {"model_class": given.get("model") == "own", "weights_file": given["weights"] == "file"}
@@ -79,11 +76,7 @@ def is_asked(form: Form, name: str, task: str) -> bool:
 @cache
 def goes_with(form: Form, data: str, task: str, model: str) -> bool:
     """Whether a task and a model can have these data."""
-    try:
-        form.fill({"task": task, "data": data, "model": model}, "p")
-    except BadAnswer:
-        return False
-    return True
+    return takes(form, {"task": task, "data": data, "model": model})
 
 
 def test_every_allowed_pair_of_answers_is_in_some_row(form: Form, tried: dict[str, list[Any]], rows: list[Row]) -> None:

@@ -13,11 +13,10 @@ import pytest
 import yaml
 
 from scaffold import paths
-from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy, render
 from scaffold.trials import pairwise, values
-from tests.conftest import ROOT, tree
+from tests.conftest import ROOT, takes, tree
 
 SEED = "template/project/{{ package_name }}/engine/seed.py"
 TRAIN = "template/project/{{ package_name }}/train.py.jinja"
@@ -169,17 +168,6 @@ def answer_sets(template: Path) -> list[dict[str, Any]]:
     presets = [yaml.safe_load(path.read_text()) for path in paths.presets().values()]
     rows = pairwise.every(form, values.tried_values(form, values.facts(template)["values"]))
     return [*(preset for preset in presets if takes(form, preset)), *(row.answers for row in rows)]
-
-
-def takes(form: Form, answers: dict[str, Any]) -> bool:
-    """Whether a template knows these questions and answers."""
-    if not answers.keys() <= form.questions.keys():
-        return False
-    try:
-        form.fill(answers, "p")
-    except BadAnswer:
-        return False
-    return True
 
 
 def copier(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

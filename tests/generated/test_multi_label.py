@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from tests.generated.rendered import importable, own_tests, render_project
 
+# torchvision announces that its decoders will move to another package
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
 Module = Callable[[str], ModuleType]
 NAMES = ["cat", "dog", "cow", "never"]
 

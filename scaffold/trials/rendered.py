@@ -31,6 +31,8 @@ class {name}(nn.Module):
         return scores, scores
 '''
 
+# What makes its targets, numbers from 0 to 3, such as a task needs.
+UNITS = {"classes": "", "numbers": "[None].float()", "labels": "[None].gt(1).float()"}
 # Stands in for data of the user's own, with targets of the given facts.
 OWN_DATA = '''"""Data of one's own."""
 
@@ -46,7 +48,7 @@ class {name}(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, folder: Path, opt: Any, facts: dict[str, Any] | None) -> None:
         self.inputs = torch.load(folder / "inputs.pt")
         self.labels = torch.arange(len(self.inputs)) % 4
-        self.facts: dict[str, Any] = {{"classes": [*"abcd"], "targets": ["a"], "target_mean": [1.5]}}
+        self.facts: dict[str, Any] = {{"classes": [*"abcd"], "targets": ["a"], "target_mean": [1.5], "labels": ["a"]}}
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -86,8 +88,8 @@ def _render(work: tuple[dict[str, Any], Path, Path]) -> tuple[str, float]:
         return str(error), time.monotonic() - began
     write_own(folder, MODEL.own_module(answers), OWN_MODEL)
     if DATA.own_module(answers) is not None:
-        numbers = DATA.are_numbers(Form(source), answers)
-        write_own(folder, DATA.own_module(answers), OWN_DATA, unit="[None].float()" if numbers else "")
+        unit = UNITS[DATA.targets(Form(source), answers)]
+        write_own(folder, DATA.own_module(answers), OWN_DATA, unit=unit)
     return "", time.monotonic() - began
 
 

@@ -30,7 +30,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_default_is_what_projects_had_before(form: Form) -> None:
     assert fill(form)["data"] == fill(form, task="metric_learning")["data"] == "folders"
-    assert fill(form, task="regression")["data"] == "image_table"
+    assert fill(form, task="regression")["data"] == fill(form, task="multi_label")["data"] == "image_table"
     assert fill(form)["model"] == "cnn"
     assert fill(form, data="features")["model"] == "mlp"
 
@@ -39,6 +39,7 @@ def test_the_default_is_what_projects_had_before(form: Form) -> None:
     ("answers", "sentence"),
     [
         ({"task": "regression", "data": "folders"}, "folders give classes, and regression learns numbers"),
+        ({"task": "multi_label", "data": "folders"}, "folders give classes, and multi_label learns labels"),
         ({"data": "features", "model": "cnn"}, "it takes images, and these data are features"),
         ({"data": "features", "model": "resnet50"}, "it takes images, and these data are features"),
         ({"data": "features", "model": "vit"}, "it takes images, and these data are features"),

@@ -21,6 +21,8 @@ PAIRS: How = ({"task": "metric_learning", "losses": ["hinge_embedding=1"]}, 0.75
 EVERY_COMMIT = [("vit", SCORES), ("vit", TRIPLETS), ("resnet18", TRIPLETS), ("cnn", PAIRS), ("cnn", AVERAGED)]
 ANGLES: How = ({"task": "regression"}, 0.95)  # of R2, where the mean of all has 0
 EVERY_COMMIT.append(("cnn", ANGLES))
+LABELS: How = ({"task": "multi_label"}, 0.7)  # of mean average precision, where guessing has a fifth
+EVERY_COMMIT.append(("cnn", LABELS))
 NIGHTLY = [(model, how) for model in ("cnn", "vit", "resnet18") for how in (SCORES, AVERAGED, TRIPLETS, PAIRS, ANGLES)]
 
 
@@ -38,6 +40,11 @@ def test_it_learns(model: str, how: How, tmp_path: Path) -> None:
 @pytest.mark.nightly
 def test_a_project_of_default_answers_tells_angles(tmp_path: Path) -> None:
     assert reached(tmp_path / "digits", task="regression") >= 0.98
+
+
+@pytest.mark.nightly
+def test_a_project_of_default_answers_tells_which_digits_there_are(tmp_path: Path) -> None:
+    assert reached(tmp_path / "digits", task="multi_label") >= 0.97
 
 
 @pytest.mark.nightly
@@ -71,4 +78,4 @@ def reached(folder: Path, *flags: str, **answers: Any) -> float:
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (project / "run" / "1" / "metrics.jsonl").read_text().splitlines()]
-    return max(float(rows[-1].get(f"val/{name}", 0)) for name in ("accuracy", "recall@1", "r2"))
+    return max(float(rows[-1].get(f"val/{name}", 0)) for name in ("accuracy", "recall@1", "r2", "mAP"))

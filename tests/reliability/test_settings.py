@@ -619,6 +619,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"scheduler": "one_cycle"},
     {"task": "regression", "losses": weighted("smooth_l1", "huber")},
     {"data": "arrays", "model": "mlp"},
+    {"task": "multi_label"},
     {"task": "language_model"},
     *({"task": "detection", "model": model} for model in ("yolo_small", "yolo_v1", "fasterrcnn")),
 ]
@@ -643,11 +644,12 @@ TOLD |= {"steps", "least_epochs", "least_steps"}  # how long it takes
 TOLD |= {"warmup", "milestones", "gamma", "step_size", "cycle_momentum"}  # the schedule
 TOLD |= {"shift", "rotate", "zoom", "flip", "brightness"}  # augmentation
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made
-TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta"}  # how a loss is counted
+TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta", "pos_weight"}  # how a loss is counted
 TOLD |= {"lambda_coord", "lambda_noobj"}
 TOLD |= {"dropout", "drop_path", "decay_position"}
 REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}
-REFUSED |= {"channels", "scale", "nested", "held_out", "image_column", "inputs", "targets"}  # what the data are
+REFUSED |= {"channels", "scale", "nested", "held_out", "image_column", "inputs"}  # what the data are
+REFUSED |= {"targets", "separator"}  # and what is learned
 REFUSED |= {"block", "tokenizer", "text_key", "first_pixel"}
 REFUSED |= {"width", "stages", "patch_size", "dim", "depth", "heads", "boxes_per_cell"}  # the size of the model
 REFUSED |= {"weights_file"}  # where it began

@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "presets/image-classifier.yml": "a set of answers",
     "presets/language-model.yml": "a set of answers",
     "presets/metric.yml": "a set of answers",
+    "presets/multi-label.yml": "a set of answers",
     "presets/retrieval.yml": "a set of answers",
     "presets/vit-ddp.yml": "a set of answers",
     "scaffold/commands/list.py": "an example in its help",

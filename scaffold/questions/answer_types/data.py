@@ -16,6 +16,6 @@ class DataSource(OneOrOwn):
         """What `predict` can be asked of, in the sample data of the project's tests."""
         return str(form.fill(answers, "p")["data_facts"]["sample"]["input"])
 
-    def are_numbers(self, form: "Form", answers: Mapping[str, Any]) -> bool:
-        """Whether the targets are numbers, and not classes."""
-        return bool(form.fill(answers, "p")["task_facts"].get("targets") == "numbers")
+    def targets(self, form: "Form", answers: Mapping[str, Any]) -> str:
+        """What the data have to give: classes, numbers or labels."""
+        return str(form.fill(answers, "p")["task_facts"]["targets"])

@@ -1,0 +1,54 @@
+def read_table(folder: Path, opt: Options, known: list[str] | None = None) -> tuple[list[str], list[str], Tensor, str]:
+    """The paths of the images of `folder` in its table, the names of the labels, which of them each image has (n,
+    labels), and what to say of a divided train. The `known` labels are those of the images to train on.
+
+    A table has a column for each label, in which is 0 or 1, or one column in which labels are listed.
+    """
+    path, header, lines, divided = table_of(folder, opt)
+    columns = [*opt.targets] or [name for name in header if name not in (opt.image_column, "split")]
+    if not columns:
+        raise RunError(f"{path} has no labels; its first line is image,NAME,NAME, or image,labels")
+    check_columns(path, header, columns, "--targets")
+    listed = len(columns) == 1 and any(row[columns[0]].strip() not in ("0", "1", "") for _, row in lines)
+    found = listed_labels(path, columns[0], lines, opt) if listed else marked_labels(path, columns, lines)
+    names = known or (sorted({*chain(*found)}) if listed else columns)
+    if known and not listed:
+        check_columns(path, header, known, "--targets")
+    if unknown := sorted({*chain(*found)} - {*names}):
+        raise RunError(f"{path} has the label {unknown[0]!r}, which train lacks; add it there or remove it")
+    if not known and not any(found):
+        raise RunError(f"{path} has no image with a label; there is nothing to learn")
+    paths = [os.path.join(path.parent, row[opt.image_column]) for _, row in lines]
+    by_path: dict[str, set[str]] = {}
+    for (number, _), image, some in zip(lines, paths, found, strict=True):
+        if by_path.setdefault(image, some) != some:
+            raise RunError(f"line {number} of {path} names {image} again, with other labels; one line has all of them")
+    check_images(path, paths)
+    labels = torch.tensor([[float(name in some) for name in names] for some in found])
+    if not divided:
+        return paths, names, labels, ""
+    chosen = held_out(rarest(labels), folder, opt)
+    return [paths[number] for number in chosen], names, labels[chosen], NOTES[folder.name]
+
+
+def listed_labels(path: Path, column: str, lines: list[tuple[int, dict[str, str]]], opt: Options) -> list[set[str]]:
+    """The labels of each line that has a list of them in this column."""
+    cells = [row[column].strip() for _, row in lines]
+    separator = opt.separator or ";"
+    others = [sign for sign in "|, " if any(sign in cell for cell in cells)]
+    if not opt.separator and others and not any(separator in cell for cell in cells):
+        raise RunError(
+            f"{column} in {path} has {others[0]!r} in its labels, and no ';'; type --separator {others[0]!r} if that "
+            "separates them, or --separator ';' if it belongs to their names"
+        )
+    return [{name.strip() for name in cell.split(separator)} - {""} for cell in cells]
+
+
+def marked_labels(path: Path, columns: list[str], lines: list[tuple[int, dict[str, str]]]) -> list[set[str]]:
+    """The labels of each line that has 0 or 1 in the column of each."""
+    for number, row in lines:
+        for name in columns:
+            if row[name].strip() not in ("0", "1"):
+                said = f"line {number} of {path} has {row[name]!r} in the column {name}, which is neither 0 nor 1"
+                raise RunError(f"{said}; say by --targets which columns are labels, or which one lists them")
+    return [{name for name in columns if row[name].strip() == "1"} for _, row in lines]

@@ -132,9 +132,10 @@ class Form:
                         question=question.name,
                     )
                 return
-        known = question.kind.typed([str(value) for value in question.values])
+        values = [str(value) for value in question.values]
+        known = question.kind.typed(values)
         raise BadAnswer(
-            f"'{question.flag}' has no '{value}'" + did_you_mean(str(value), known),
+            f"'{question.flag}' has no '{value}'" + did_you_mean(str(value), question.kind.near(values)),
             help=f"there is   {', '.join(known)}",
             question=question.name,
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from scaffold.questions.answer_types import MODEL
 from scaffold.questions.form import Form
 from tests.conftest import ROOT
 
@@ -18,18 +19,22 @@ EXCEPTIONS = {
     "presets/metric.yml": "a set of answers",
     "presets/retrieval.yml": "a set of answers",
     "presets/vit-ddp.yml": "a set of answers",
+    "scaffold/commands/inspect.py": "an example in its help",
     "scaffold/commands/list.py": "an example in its help",
     "scaffold/commands/new.py": "an example in its help",
     "tools/draw_session.py": "types a session that is shown in the docs",
     "tools/keep_checkpoint.py": "keeps runs of two fixed sets of answers for the tests",
     "tools/write_accuracy.py": "measures the rows of docs/accuracy.md",
 }
+# Choices of a model that are libraries, of which much speaks; their models are named by another question.
+LIBRARIES = ("torchvision", "timm")
 
 
 def names(form: Form) -> dict[str, list[str]]:
     """Every task, loss and model, each with the places that are its own."""
     tasks = {task: [f"template/tasks/{task}/"] for task in form.questions["task"].values}
-    models = {model: [f"template/parts/model/{model}."] for model in form.questions["model"].values if model != "own"}
+    chosen = [model for model in form.questions["model"].values if model not in (*LIBRARIES, "own")]
+    models = {model: [f"template/parts/model/{model}."] for model in chosen}
     folders = ["template/parts/losses/", *(f"template/tasks/{task}/losses/" for task in tasks)]
     losses = {loss: [f"{folder}{loss}." for folder in folders] for loss in form.facts_of("losses")}
     for task, places in tasks.items():
@@ -105,19 +110,31 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
         "square",
         "imagenet",
         "family",
+        "least_size",
         "least_size_in_bf16",
+        "image_size",
+        "sized",
+        "step",
+        "auxiliary",
+        "first",
+        "convolution",
+        "last",
+        "embedding",
         "epochs",
         "groups",
         "stages",
         "layers",
         "blocks",
     }
-    for model, facts in form.facts_of("model").items():
+    of_torchvision = {name: MODEL.facts_for(form, name) for name in form.questions["torchvision_models"].default}
+    for model, facts in {**form.facts_of("model"), **of_torchvision}.items():
         assert {"traces", "takes", "layers"} <= facts.keys() <= known, model
 
 
 def test_each_file_of_facts_belongs_to_a_choice(form: Form) -> None:
     expected = {f"template/parts/model/{model}.yml" for model in form.questions["model"].values}
+    named = form.questions["torchvision_models"].default
+    expected |= {f"template/parts/model/torchvision/{name}.yml" for name in named}
     expected |= {f"template/parts/losses/{loss}.yml" for loss in form.questions["shared_losses"].default}
     expected |= {f"template/parts/data/{data}/data.yml" for data in form.questions["data"].values}
     for task, facts in form.facts_of("task").items():

@@ -60,6 +60,10 @@ class AnswerType:
         """The choices as they are typed."""
         return list(choices)
 
+    def near(self, choices: Sequence[str]) -> list[str]:
+        """The words among which one is proposed in the place of a misspelt one."""
+        return self.typed(choices)
+
     def how_to_type(self, form: "Form") -> str:
         """How an answer that is no choice is typed, for `scaffold list options`."""
         return ""

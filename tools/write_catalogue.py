@@ -67,8 +67,8 @@ def written_out(check: bool) -> dict[Path, str]:
     """The files of the models that the template writes out, as they should be."""
     texts = {}
     for path in sorted((ROOT / "template/parts/model").glob("*.yml")):
-        if "groups:" not in path.read_text():
-            continue  # a model of one's own, or one of a library
+        if "groups:" not in path.read_text() or "layers: {}  #" in path.read_text():
+            continue  # a model of one's own, or of a library, whose layers are not known here
         if MARK not in path.read_text() and not check:  # a new one is built as one's own are, without its layers
             path.write_text(path.read_text() + MARK + "layers: {}\nblocks: {}\n")
         texts[path] = text_of(path)

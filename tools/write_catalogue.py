@@ -28,26 +28,27 @@ MARK = "# Parameters, counted by tools/write_catalogue.py for ten classes:\n"
 COUNTED = "# Written by tools/write_catalogue.py, counted for ten classes.\n"
 
 
-def build(name: str) -> nn.Module:
-    """The model of a fresh project with ten classes."""
+def build(path: Path) -> nn.Module:
+    """The model of a fresh project with ten classes, of the task that it belongs to."""
+    tasks = {} if "tasks" not in path.parts else {"task": path.parts[-3]}
     with tempfile.TemporaryDirectory() as folder:
-        project = render_project(Path(folder) / "counted", model=name)
+        project = render_project(Path(folder) / "counted", model=path.stem, **tasks)
         with importable(project) as module, torch.device("meta"):
-            facts = {"classes": [*"0123456789"], "image_size": 8}
+            facts = {"classes": [*"0123456789"], "image_size": 448 if tasks else 8}
             model = module("model").build_model(module("options").Options(), facts)
     assert isinstance(model, nn.Module)
     return model
 
 
-def counted(name: str) -> dict[str, Any]:
+def counted(path: Path) -> dict[str, Any]:
     """The parameters of each layer of a model, and of each block inside one."""
-    model = build(name)
+    model = build(path)
     layers: dict[str, int] = {}
     blocks: dict[str, int] = {}
-    for path, parameter in model.named_parameters():
-        top, *inner = path.split(".")
+    for name, parameter in model.named_parameters():
+        top, *inner = name.split(".")
         layers[top] = layers.get(top, 0) + parameter.numel()
-        if isinstance(getattr(model, top), (nn.Sequential, nn.ModuleList)):
+        if len(inner) > 1:
             block = f"{top}.{inner[0]}"
             blocks[block] = blocks.get(block, 0) + parameter.numel()
     return {"layers": layers, "blocks": blocks}
@@ -56,7 +57,7 @@ def counted(name: str) -> dict[str, Any]:
 def text_of(path: Path) -> str:
     """The file of a model as it should be: what is said of it, with its layers counted anew."""
     said = path.read_text().partition(MARK)[0]
-    found = counted(path.stem)
+    found = counted(path)
     groups = yaml.safe_load(said)["groups"]
     pieces = [piece for name in ("backbone", "head") for piece in groups[name]]
     assert sorted(pieces) == sorted(found["layers"]), f"{path.name}: the groups backbone and head are not all layers"
@@ -64,13 +65,17 @@ def text_of(path: Path) -> str:
 
 
 def written_out(check: bool) -> dict[Path, str]:
-    """The files of the models that the template writes out, as they should be."""
+    """The files of the models that the template writes out, those of tasks too, as they should be."""
     texts = {}
-    for path in sorted((ROOT / "template/parts/model").glob("*.yml")):
-        if "groups:" not in path.read_text() or "layers: {}  #" in path.read_text():
-            continue  # a model of one's own, or of a library, whose layers are not known here
-        if MARK not in path.read_text() and not check:  # a new one is built as one's own are, without its layers
-            path.write_text(path.read_text() + MARK + "layers: {}\nblocks: {}\n")
+    own = [*(ROOT / "template/parts/model").glob("*.yml"), *(ROOT / "template/tasks").glob("*/model/*.yml")]
+    for path in sorted(own):
+        text = path.read_text()
+        if "groups:" not in text or (MARK not in text and "layers:" in text):
+            # a model of one's own, or of a library, whose layers are not known here; or the only one of a task,
+            # which is not of ten classes, and which its test counts
+            continue
+        if MARK not in text and not check:  # a new one is built as one's own are, without its layers
+            path.write_text(text + MARK + "layers: {}\nblocks: {}\n")
         texts[path] = text_of(path)
     return texts
 

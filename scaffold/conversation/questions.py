@@ -69,6 +69,7 @@ def _ask_choice(talk: Talk, question: Question, context: Mapping[str, Any]) -> A
                 description=outcome(talk, question, choice.value, context),
             )
             for choice in talk.form.choices(question, context)
+            if question.kind.offers(choice.value, context)
         ]
     return select(talk, question.help, options, proposed(talk, question, context), progress(talk, question))
 

@@ -39,7 +39,7 @@ def of_machine(project: Path, found: dict[str, Any], answers: Answers) -> list[F
             )
         )
     if found.get("bf16") is False:
-        findings.append(Finding("machine", "note", "this GPU has no bf16", f"scaffold change {PRECISION.flag} fp32"))
+        findings.append(Finding("machine", "note", "this GPU has no bf16", f"scaffold change {PRECISION.flag} fp16"))
     return findings
 
 

@@ -132,7 +132,7 @@ class Form:
                         question=question.name,
                     )
                 return
-        values = [str(value) for value in question.values]
+        values = [str(value) for value in question.values if question.kind.offers(value, context)]
         known = question.kind.typed(values)
         raise BadAnswer(
             f"'{question.flag}' has no '{value}'" + did_you_mean(str(value), question.kind.near(values)),

@@ -38,7 +38,7 @@ def read_groups(value: Any, model_name: str, model: Model | None, has_head: bool
     typed = [value] if isinstance(value, str) and not value.lstrip().startswith("[") else value
     if not isinstance(typed, list | tuple) or not typed or not all(isinstance(line, str) for line in typed):
         return value
-    words = _read_words([word for line in typed for word in line.split()], {} if model is None else _ALIASES)
+    words = _read_words([word for line in typed for word in line.split()], _aliases(model))
     if not words:
         raise BadAnswer("no group is named", help="for example   --group backbone=0.1 --group head=1")
     groups = _own_groups(words) if model is None else _resolve(words, model_name, model, has_head)
@@ -82,17 +82,28 @@ def names_of(model: Model | None, has_head: bool) -> list[str]:
     """Every name that a group may have or take: those the model gives, its layers, their blocks, and rest."""
     if model is None:
         return ["rest"]
-    gone = [] if has_head else model["groups"]["head"]
+    gone = [] if has_head else _in_head(model)
     names = [name for name, paths in model["groups"].items() if not set(paths) <= set(gone)]
     names += [path for path in [*model["layers"], *model["blocks"]] if path not in gone]
     if has_head:
-        names += list(_ALIASES)
+        names += list(_aliases(model))
     return [*dict.fromkeys(names), "rest"]
 
 
 def parameters_of(paths: Sequence[str], model: Model) -> int:
     """How many parameters these layers have together."""
     return sum(model["layers"].get(path) or model["blocks"].get(path, 0) for path in paths)
+
+
+def _aliases(model: Model | None) -> dict[str, str]:
+    """Other words for names that the model gives; a layer of the model that is called so goes before."""
+    return {} if model is None else {alias: name for alias, name in _ALIASES.items() if alias not in model["layers"]}
+
+
+def _in_head(model: Model) -> list[str]:
+    """The layers of the head, and the blocks in them."""
+    head: list[str] = model["groups"]["head"]
+    return [*head, *(block for block in model["blocks"] if any(_inside(block, layer) for layer in head))]
 
 
 def _read_words(texts: list[str], aliases: dict[str, str]) -> list[_Word]:
@@ -184,7 +195,7 @@ _Owners = dict[str, tuple[_Word, str] | None]
 
 def _resolve(words: list[_Word], model_name: str, model: Model, has_head: bool) -> list[Group]:
     """Give every layer to the group that names it most exactly."""
-    gone = [] if has_head else model["groups"]["head"]
+    gone = [] if has_head else _in_head(model)
     layers = [layer for layer in model["layers"] if layer not in gone]
     # the blocks of a layer, or the layer where it has none
     pieces = {layer: [block for block in model["blocks"] if _inside(block, layer)] or [layer] for layer in layers}
@@ -266,8 +277,8 @@ def _paths_of(name: str, model_name: str, model: Model | None, has_head: bool) -
     """The layers that a name stands for."""
     if model is None:
         return [name]
-    alias = _ALIASES.get(name, name)
-    gone = [] if has_head else model["groups"]["head"]
+    alias = _aliases(model).get(name, name)
+    gone = [] if has_head else _in_head(model)
     if alias == "head" and not has_head:
         raise BadAnswer(
             "this project has no head: none of its losses takes what a head gives",

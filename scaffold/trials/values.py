@@ -34,6 +34,8 @@ def losses_to_try(form: Form) -> list[list[dict[str, Any]]]:
         tried.setdefault(tuple(sorted(names)), some)
 
     for task in form.questions[TASK.name].values:
+        if not form.is_due(form.questions[LOSSES.name], LOSSES.before(form, task)):
+            continue  # its loss follows from its model
         fitting, known = LOSSES.fitting(form, LOSSES.before(form, task)), LOSSES.facts(form)
         kinds = [[name for name in fitting if known[name]["takes"] == kind] for kind in TASK.facts(form)[task]["takes"]]
         together = list(zip(*kinds, strict=False)) if len(kinds) > 1 else [fitting[-2:]]

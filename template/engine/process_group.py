@@ -102,7 +102,8 @@ class ProcessGroup:
 
     def autocast(self, opt: RunOptions) -> torch.autocast:
         """Around a forward pass: computes in the number format of `--precision`."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=opt.precision == "bf16")
+        dtype = torch.float16 if opt.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=opt.precision != "fp32")
 
     @contextmanager
     def evaluating(self, net: nn.Module) -> Iterator[None]:

@@ -24,9 +24,10 @@ class Process(ProcessGroup):
         net.to(self.device)
         mesh = init_device_mesh(self.device.type, (self.world,))
         policy, norms = MixedPrecisionPolicy(), []
-        if opt.precision == "bf16":
+        if opt.precision != "fp32":
             # the weights stay in 32 bits; they are gathered and multiplied in 16, and gradients add up in 32
-            policy = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32)
+            dtype = torch.float16 if opt.precision == "fp16" else torch.bfloat16
+            policy = MixedPrecisionPolicy(dtype, reduce_dtype=torch.float32, output_dtype=torch.float32)
             # batch norms stay in 32 bits, like their statistics: torch does not normalise with one of each
             norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         for norm in norms:

@@ -29,7 +29,7 @@ def values(kind: str) -> list[list[str]]:
     if kind == "bool":
         return [["--{}"], ["--no-{}"], ["--{}", "3"]]
     if kind.startswith("Literal"):
-        return [["--{}", word] for word in ("fp32", "bf16", "", "x")]
+        return [["--{}", word] for word in ("fp32", "bf16", "fp16", "", "x")]
     if kind in ("str", "tuple[str, ...]"):
         return [["--{}", word] for word in ("", "x", "1")]
     if kind == "dict[str, float]":

@@ -146,7 +146,9 @@ def test_of_equally_good_checkpoints_the_lower_loss_is_the_best(training: Traini
     training(patience=3, keep=2)
 
     assert training.evaluated() == [1, 2, 3, 4, 5]  # for patience it is no better
-    assert f"best 0.6000 (step {STEPS * best}, the highest accuracy, and of equal ones the lowest loss)" in training.log()
+    assert (
+        f"best 0.6000 (step {STEPS * best}, the highest accuracy, and of equal ones the lowest loss)" in training.log()
+    )
     checkpoints = {int(path.name) for path in (training.folder / "1" / "checkpoints").iterdir()}
     assert checkpoints == {STEPS * number for number in (best, 4, 5)}
     state = json.loads((training.folder / "1" / "checkpoints" / f"{STEPS * 5}" / "state.json").read_text())

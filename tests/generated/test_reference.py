@@ -487,3 +487,51 @@ def test_a_run_says_what_it_is_and_keeps_the_groups_apart(module: Module, opt: A
     saved = json.loads((here / "run" / "1" / "options.json").read_text())
     assert saved["options"]["seed"] == 2022
     torch.use_deterministic_algorithms(False)
+
+
+# THE DETECTOR
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
+    """The modules of a project with the tutorial's network, its layer groups, its optimizer and its scheduler."""
+    flags: dict[str, Any] = {"task": "detection", "model": "yolo_v1", "layer_groups": GROUPS}
+    flags |= {"optimizer": "sgd", "scheduler": "step", "weights": "file"}
+    flags |= {"weights_skip": ["interaction", "large_conv1_1", "large_conv1_2", "classifier"]}
+    with importable(render_project(tmp_path_factory.mktemp("of") / "detector", **flags)) as modules:
+        yield modules
+
+
+def test_the_detector_has_the_five_layer_groups_of_the_tutorial(detector: Module) -> None:
+    opt = detector("options").Options()
+    net = detector("model").Yolo_v1(20, 2, 64)  # for images of one cell, so that it is quick
+
+    optimizer = detector("optim").build_optimizer(detector("optim").optim_params(net, opt), opt)
+
+    rates = {group["name"].split("/")[0]: group["lr"] / opt.lr for group in optimizer.param_groups}
+    assert rates == {
+        "backbone": pytest.approx(0.1),
+        "interaction": 1.0,
+        "large_conv1_1": 1.0,
+        "large_conv1_2": 1.0,
+        "classifier": 1.0,
+    }
+    assert all(group["momentum"] == 0.9 and group["nesterov"] for group in optimizer.param_groups)
+    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert {*map(id, held)} == {*map(id, net.parameters())}
+    assert len(held) == len([*net.parameters()])
+
+
+def test_the_backbone_of_the_detector_is_loaded_and_its_other_layers_are_not(detector: Module, tmp_path: Path) -> None:
+    trained, net = (detector("model").Yolo_v1(classes, 2, 64) for classes in (20, 10))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    torch.save(trained.state_dict(), tmp_path / "weights.pt")
+    opt = replace(detector("options").Options(), weights_file=str(tmp_path / "weights.pt"))
+
+    with detector("engine").Process.start(opt) as process:
+        report = detector("pretrained").load_weights(net, opt, process)
+
+    assert report.startswith("weights: 40 of 52 tensors loaded; random: interaction.0.0.weight")
+    for name, value in net.state_dict().items():
+        expected = trained.state_dict() if name.startswith("backbone.") else before
+        assert torch.equal(value, expected[name]), name

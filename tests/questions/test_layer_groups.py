@@ -86,6 +86,13 @@ def test_classifier_is_another_name_for_head() -> None:
     assert groups("classifier=2") == groups("head=2")
 
 
+def test_a_layer_that_is_called_classifier_is_no_other_name_for_head() -> None:
+    found = groups("backbone=0.1 classifier=1 rest=1", "yolo_v1")
+
+    assert found["classifier"] == (["classifier"], 1.0)
+    assert found["rest"] == (["interaction", "large_conv1_1", "large_conv1_2"], 1.0)
+
+
 def test_in_a_model_of_ones_own_classifier_is_the_layer_of_that_name() -> None:
     assert groups("classifier=1 rest=0.1", "own") == {"classifier": (["classifier"], 1.0), "rest": (["rest"], 0.1)}
 

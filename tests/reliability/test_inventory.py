@@ -52,7 +52,9 @@ class Case(NamedTuple):
 # Those that once hung, were a traceback, or were told as something else; the others are tried at night.
 SAMPLE = [
     Case("", "unreadable", "evaluate"),
+    Case("", "missing", "a step"),
     Case("", "missing", "the last save"),
+    Case("", "missing", "evaluate"),
     Case("", "read-only", "evaluate"),
     Case("options.json", "FIFO", START),
     Case("options.json", "missing", "a step"),
@@ -116,7 +118,10 @@ def told_truly(ended: Ended, work: Path) -> None:
     """It is a sentence, and it is so."""
     for words in ("Traceback", "Exception ignored", "[Errno"):
         assert words not in ended.said, ended.said
-    assert ended.code in (0, 4, 5), ended.said
+    no_run = "is not the folder of a run" in ended.said and not (work / "run/1/options.json").exists()
+    assert ended.code in ((2,) if no_run else (0, 4, 5)), ended.said
+    if "the ones before stand" in ended.said:
+        assert good(work), ended.said
     if ended.code:
         assert ended.said.splitlines()[-1].startswith("error: "), ended.said
     for step in re.findall(r"checkpoint (\d+) could not be saved", ended.said):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -338,3 +342,30 @@ def test_a_model_that_draws_when_it_is_evaluated_goes_on_alike(project: Rendered
     assert noisy.run(work / "stopped", *EPOCHS).code == 0
 
     assert outcome(work / "whole").differs(outcome(work / "stopped")) == []
+
+
+@pytest.mark.parametrize(("module", "unbuffered"), [("evaluate", ""), ("engine", ""), ("engine", "1"), ("train", "1")])
+def test_a_pipe_that_nobody_reads_ends_a_command_without_a_traceback(
+    project: Rendered, work: Path, trained: Path, module: str, unbuffered: str
+) -> None:
+    single = project("single")
+    shutil.copytree(trained, work)
+    words = ["--plan"] if module == "train" else [str(work / "run" / "1")]
+    images = [] if module == "engine" else ["--data-dir", str(single.images)]
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", f"{single.package}.{module}", *words, *images],
+        cwd=single.folder,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    os.close(writes)
+    assert ended.returncode == 128 + signal.SIGPIPE, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "BrokenPipe" not in ended.stderr

@@ -619,6 +619,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"scheduler": "one_cycle"},
     {"task": "regression", "losses": weighted("smooth_l1", "huber")},
     {"data": "arrays", "model": "mlp"},
+    {"task": "language_model"},
+    *({"task": "detection", "model": model} for model in ("yolo_small", "yolo_v1", "fasterrcnn")),
 ]
 # What happens to a setting that changed, as the README of a project has it in its table.
 TAKEN = {"num_workers", "log_every", "save_every", "save_minutes", "max_minutes", "keep"}
@@ -632,17 +634,22 @@ TAKEN |= {
     "seeds",
     "plan",
     "given",
+    "token_cache",
+    "sample",
 }  # not of the run, or without effect on it
 TOLD = {"lr", "groups", "losses", "epochs", "patience", "eval_every", "eval_steps", "data_dir", "compile", "precision"}
+TOLD |= {"balance"}  # in which order
 TOLD |= {"steps", "least_epochs", "least_steps"}  # how long it takes
 TOLD |= {"warmup", "milestones", "gamma", "step_size", "cycle_momentum"}  # the schedule
-TOLD |= {"shift", "rotate", "zoom", "flip"}  # augmentation
+TOLD |= {"shift", "rotate", "zoom", "flip", "brightness"}  # augmentation
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made
 TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta"}  # how a loss is counted
-TOLD |= {"dropout"}
+TOLD |= {"lambda_coord", "lambda_noobj"}
+TOLD |= {"dropout", "drop_path", "decay_position"}
 REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}
 REFUSED |= {"channels", "scale", "nested", "held_out", "image_column", "inputs", "targets"}  # what the data are
-REFUSED |= {"width", "patch_size", "dim", "depth", "heads"}  # the size of the model
+REFUSED |= {"block", "tokenizer", "text_key", "first_pixel"}
+REFUSED |= {"width", "stages", "patch_size", "dim", "depth", "heads", "boxes_per_cell"}  # the size of the model
 REFUSED |= {"weights_file"}  # where it began
 
 

@@ -19,6 +19,8 @@ DOCS = [ROOT / name for name in ("README.md", "AGENTS.md", "CONTRIBUTING.md", "C
     (ROOT / "docs").rglob("*.md")
 )
 DOCS += [ROOT / "template" / "project" / "README.md.jinja"]
+# Where the flags of a generated project stand.
+ROOMS = ("options.py", "options.py.jinja", "evaluate.py.jinja", "predict.py.jinja")
 # Flags of other programs that the docs show.
 FOREIGN = {"--logdir", "--trust", "--vcs-ref", "--nproc-per-node", "--nnodes", "--max-restarts"}
 FOREIGN |= {
@@ -32,7 +34,6 @@ FOREIGN |= {
 }
 FOREIGN |= {"--all", "--defaults", "--follow-tags", "--origin", "--tags", "--theirs"}  # of git and Copier
 FOREIGN |= {"--figures", "--dist"}  # of pytest
-FOREIGN |= {"--top"}  # of predict
 FOREIGN |= {"--abort", "--amend", "--no-edit", "--gpg-sign", "--strategy", "--assume-unchanged", "--skip-worktree"}
 FOREIGN |= {flag for action in gpu.parser()._actions for flag in action.option_strings}
 
@@ -57,7 +58,7 @@ def flags_of_training() -> set[str]:
     text = "".join(
         path.read_text(encoding="utf-8")
         for path in (ROOT / "template").rglob("*")
-        if path.suffix == ".options" or path.name in ("options.py", "options.py.jinja", "evaluate.py.jinja")
+        if path.suffix == ".options" or path.name in ROOMS
     )
     return {"--" + name.replace("_", "-") for name in re.findall(r"^    (\w+): ", text, re.MULTILINE)}
 
@@ -77,7 +78,7 @@ def test_every_command_and_flag_in_the_docs_exists(document: Path, flags_of_trai
         ours = re.match(r"(?:torch-)?scaffold ([a-z]+)", said.strip())
         known = new | (flags_of(commands[ours[1]]) if ours else every_flag | flags_of_training | FOREIGN)
         for flag in re.findall(r"(?<![\w-])(--[a-z][a-z-]*)", said):
-            assert flag in known, line
+            assert flag in known or flag.replace("--no-", "--", 1) in known, line
 
 
 def test_the_readme_names_the_flag_of_every_question_with_choices(scaffold: Run) -> None:
@@ -208,7 +209,7 @@ def test_the_card_of_projects_claims_nothing_that_the_table_does_not_show() -> N
 def tracked() -> list[Path]:
     """Every text file of the repository."""
     names = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
-    kinds = re.compile(r"\.(npz|bundle|png|svg|pt)\b")
+    kinds = re.compile(r"\.(npz|bz2|bundle|png|svg|pt)\b")
     return [ROOT / name for name in names if name and (ROOT / name).is_file() and not kinds.search(name)]
 
 

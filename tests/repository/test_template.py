@@ -21,7 +21,8 @@ from tests.generated.rendered import render_project
 
 ROOT = paths.template_root()
 PARTS = ROOT / "template" / "parts"
-SOURCES = sorted(path for path in (ROOT / "template").rglob("*") if path.is_file() and ".npz" not in path.name)
+BINARY = re.compile(r"\.(npz|bz2)")
+SOURCES = sorted(path for path in (ROOT / "template").rglob("*") if path.is_file() and not BINARY.search(path.name))
 # The folders of parts that several choices share, and the choices that need no part.
 SHARED = ("data", "sampler")
 WITHOUT = {"license": {"none"}}
@@ -63,7 +64,7 @@ def test_nothing_in_the_template_runs_when_it_is_used() -> None:
 def test_every_file_of_the_project_is_a_template_or_data() -> None:
     files = [path for path in (ROOT / "template" / "project").rglob("*") if path.is_file()]
 
-    plain = [path for path in files if path.suffix != ".jinja" and ".npz" not in path.name]
+    plain = [path for path in files if path.suffix != ".jinja" and not BINARY.search(path.name)]
     # much of the engine is the same in every project
     assert [path.name for path in plain if path.suffix != ".py" or path.parent.name != "engine"] == []
     assert [path.name for path in plain if TAG.search(path.read_text())] == []
@@ -82,6 +83,10 @@ def test_every_choice_has_its_part_and_every_part_its_choice() -> None:
             continue
         question = questions[folder.name]
         values = set(questions["shared_losses"].default) if question.name == "losses" else {*question.values}
+        of_tasks = {
+            path.name.partition(".")[0] for path in (ROOT / "template" / "tasks").glob(f"*/{folder.name}/*.yml")
+        }
+        values -= of_tasks if question.name == "model" else set()  # a task may have models that no other has
         assert found == values - WITHOUT.get(question.name, set()), folder.name
     tasks = {path.name: {file.name for file in path.iterdir()} for path in (ROOT / "template" / "tasks").iterdir()}
     assert tasks.keys() == {*questions["task"].values}
@@ -195,7 +200,7 @@ class Package:
 
 def _arguments(node: ast.FunctionDef) -> str:
     """What a function takes; what targets are called is their task's affair."""
-    return re.sub(r"\blabels\b", "targets", ast.unparse(node.args))
+    return re.sub(r"\b(labels|targets): .*?(?=, \w+: |$)", "targets", ast.unparse(node.args))
 
 
 # What metrics may have, and `evaluate` asks for.
@@ -238,8 +243,9 @@ def test_the_engine_knows_nothing_of_the_owner_s_rooms(projects: list[tuple[dict
 
 
 ROOMS = ("train", "options", "data", "model", "metrics", "optim", "evaluate", "predict")
-# The most lines that an owner reads, and that the engine has: of the default project, and of any.
-CEILINGS = {"default": (600, 2795), "any": (750, 3095)}
+# The most lines that an owner reads, and that the engine has: of the default project, and of any. A detector has most:
+# its loss and its average precision are written out.
+CEILINGS = {"default": (600, 2905), "any": (820, 3210)}
 
 
 def lines(*paths: Path) -> int:

@@ -90,6 +90,8 @@ class Small:
         text = (folder / "changed.txt").read_bytes()
         line = b"line 3" if conflict else b"line 15"
         (folder / "changed.txt").write_bytes(text.replace(line, line + b", mine"))
+        if conflict:  # of another answer as well
+            (folder / "colour.txt").write_text("mine\n")
         commit(folder, "Mine")
         return folder
 

@@ -1,8 +1,12 @@
 """The last step of an update: killed at any moment, alone or with the process that waits for it, it is undone or done."""
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +21,11 @@ from scaffold.updates.last_step.prepare import prepare
 from scaffold.updates.last_step.step import Change, Step, index_lines
 from scaffold.updates.last_step.take import take
 from scaffold.updates.work import end_what_was_left
-from tests.conftest import tree
+from tests.conftest import Run, tree
+from tests.updates.small_template import Small, small
 from tests.updates.updating import append, commit, git
+
+__all__ = ["small"]  # a fixture
 
 ODD = ("tab\there", "new\nline", 'a "quoted" one', "-dash", " space ", "ümlaut", "back\\slash", ":(top)x", "car\rriage")
 FILES = {"changed.txt": "one\n", "gone/with/folder.txt": "gone\n", "way": "a file\n", "a folder/file": "in it\n"}
@@ -276,6 +283,66 @@ def test_where_the_disk_fails_twice_it_is_said_and_the_next_command_puts_it_righ
     (told,) = end_what_was_left(step.top, step.git_dir, True)
     assert "it is undone, and the project is as it was" in told
     assert state(step) == before
+
+
+@pytest.mark.nightly
+@pytest.mark.figure("A5 killed with git, put right by the next command", "killed at random, with filters that are slow")
+def test_killed_with_everything_at_any_moment_of_a_slow_update(
+    scaffold: Run,
+    small: Small,
+    here: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    slow = append(".gitattributes", "*.txt filter=slow\n*.py filter=slow\n")
+    project = small.project(here / "p", edit=slow)
+    for kind in ("clean", "smudge"):
+        git(project, "config", f"filter.slow.{kind}", "sleep 0.05; cat")
+    monkeypatch.chdir(project)
+    subprocess.run(["cp", "-a", project, tmp_path / "before"], check=True)
+
+    def now() -> tuple[dict[str, bytes], str, str]:
+        return tree(project), git(project, "status", "--porcelain"), git(project, "log", "--format=%s")
+
+    def begun() -> subprocess.Popen[bytes]:
+        subprocess.run(["rm", "-rf", project], check=True)
+        subprocess.run(["cp", "-a", tmp_path / "before", project], check=True)
+        monkeypatch.chdir(project)  # the new one
+        words = [sys.executable, "-m", "scaffold", "update", "-y"]
+        how = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        return subprocess.Popen(words, cwd=project, **how)  # type: ignore[call-overload,no-any-return]
+
+    before = now()
+    began = time.monotonic()
+    assert begun().wait() == 0
+    whole, after = time.monotonic() - began, now()
+    assert before != after
+    chance, wrong, outcomes = random.Random(16), [], set()
+    for number in range(30):
+        moment = whole * chance.uniform(0.4, 1.0)  # the beginning is Python's
+        process = begun()
+        time.sleep(moment)
+        kill_with_children(process.pid)  # also the last step, which is a session of its own
+        process.wait()
+        said = scaffold("update", "--check")
+        found = now()
+        outcomes.add("before" if found == before else "after")
+        if found not in (before, after) or list(project.glob(".git/index.lock")):
+            wrong.append((number, moment, said.err, found[1]))
+
+    record_property("tries", 30)
+    assert wrong == []
+    print(outcomes)
+
+
+def kill_with_children(process: int) -> None:
+    """SIGKILL to a process and all below it, from the top."""
+    children = subprocess.run(["pgrep", "--parent", str(process)], check=False, capture_output=True).stdout.split()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+    for child in children:
+        kill_with_children(int(child))
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])

@@ -72,6 +72,10 @@ class AnswerType:
         """Words that complete an answer while it is typed."""
         return []
 
+    def offers(self, choice: Any, context: Mapping[str, Any]) -> bool:
+        """Whether a person is shown a choice at all; one that cannot be taken now is shown with the reason."""
+        return True
+
     # AS A VALUE
 
     def read(self, form: "Form", value: Any, context: Mapping[str, Any]) -> Any:

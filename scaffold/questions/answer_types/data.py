@@ -18,4 +18,4 @@ class DataSource(OneOrOwn):
 
     def are_numbers(self, form: "Form", answers: Mapping[str, Any]) -> bool:
         """Whether the targets are numbers, and not classes."""
-        return bool(form.fill(answers, "p")["task_facts"]["targets"] == "numbers")
+        return bool(form.fill(answers, "p")["task_facts"].get("targets") == "numbers")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from scaffold.errors import BadAnswer
 from scaffold.paths import template_root
 from scaffold.questions.answer_types.base import AnswerType
 from scaffold.questions.answer_types.own_class import OneOrOwn, OwnClass
@@ -17,11 +18,21 @@ TORCHVISION, TIMM = "torchvision", "timm"
 
 
 class ModelName(OneOrOwn):
-    """The model, with what is known of it. `efficientnet_b0` stands for `torchvision` and that name, `timm:NAME` alike."""
+    """The model, with what is known of it; a task may have models that no other has. `efficientnet_b0` stands for
+    `torchvision` and that name, `timm:NAME` alike."""
 
-    def __init__(self, name: str, own_class: OwnClass, names: Mapping[str, "LibraryName"]) -> None:
+    def __init__(self, name: str, own_class: OwnClass, task: AnswerType, names: Mapping[str, "LibraryName"]) -> None:
         super().__init__(name, own_class)
+        self.task = task
         self.names = names
+
+    def offers(self, choice: Any, context: Mapping[str, Any]) -> bool:
+        """Those of another task are not shown."""
+        return choice in context.get("known_models", [choice])
+
+    def facts(self, form: "Form") -> dict[str, dict[str, Any]]:
+        """What the template knows of each choice; of a library, of the model that is its default."""
+        return {model: self.facts_for(form, model) for model in form.questions[self.name].values}
 
     def known(self, context: Mapping[str, Any]) -> tuple[str, "Model | None", bool]:
         """The model's name, what is known of it (none of a model of one's own), and whether it ends in a head."""
@@ -42,11 +53,18 @@ class ModelName(OneOrOwn):
         return [*written, *(name for library in self.names.values() for name in library.known())]
 
     def facts_for(self, form: "Form", name: str) -> dict[str, Any]:
-        """What is known of a model of the catalogue."""
+        """What is known of a model of the catalogue, with the first task that it goes with."""
         fact = form.questions[f"{self.name}_facts"]
         library = next((library for library, names in self.names.items() if name in names.known()), "")
         given = {self.name: library, self.names[library].name: name} if library else {self.name: name}
-        return dict(form.default(fact, form.fill(given, "p", until=fact.name)))
+        for task in form.questions[self.task.name].values:
+            try:
+                context = form.fill({self.task.name: task, **given}, "p", until=fact.name)
+            except BadAnswer:  # it is of another task
+                continue
+            if context[self.name] == given[self.name]:  # else the task asks for none
+                return dict(form.default(fact, context))
+        raise BadAnswer(f"no task has the model '{name}'")
 
     def take(self, given: "Given", value: Any, source: str) -> None:
         """Take a name of a library, or a class, for what it is."""
@@ -83,8 +101,9 @@ class ModelName(OneOrOwn):
         return [written.get(choice, choice) for choice in super().typed(choices)]
 
     def near(self, choices: Sequence[str]) -> list[str]:
-        """Every name there is, of libraries as well."""
-        return [*super().near(choices), *(name for library in self.names.values() for name in library.known())]
+        """Every name there is, of the libraries among the choices as well."""
+        named = [name for library in choices if library in self.names for name in self.names[library].known()]
+        return [*super().near(choices), *named]
 
 
 class LibraryName(AnswerType):

@@ -12,7 +12,7 @@ from scaffold.system.git import GitFailed, call, git
 from scaffold.system.signals import signals_wait
 from scaffold.updates.last_step.files import is_thing, place, remove, same
 from scaffold.updates.last_step.lock import release, take_lock
-from scaffold.updates.last_step.step import DONE, JOURNAL, Change, Step, index_lines, write_index
+from scaffold.updates.last_step.step import DONE, JOURNAL, Change, Step, index_lines, index_of, write_index
 from scaffold.updates.last_step.undo import undo
 
 TOLD = {
@@ -57,8 +57,6 @@ def _take(step: Step) -> None:
             failed = CreateFailed(f"the files could not be changed: {reason}")
             failed.last_line = TOLD[outcome]
             raise failed
-    # so that git need not read every file that we wrote when it is asked next
-    call(step.top, "update-index", "-q", "--refresh", alone=True)
 
 
 def _by_itself(work: Callable[[], None], said: Path) -> int:
@@ -95,7 +93,11 @@ def _change(step: Step, own_git: str) -> None:
         if change.new is not None:
             _check_as_it_was(step, change)
             place(step, step.new(change), change)
-    os.replace(step.space / "index", step.git_dir / "index")
+    # so that git need not read every file that we wrote when it is asked next; in our copy, since a git that is killed
+    # would leave its own lock
+    index = step.space / "index"
+    call(step.top, "update-index", "-q", "--refresh", variables=index_of(index), program=own_git)
+    os.replace(index, step.git_dir / "index")
     if step.commit:
         moved = call(
             step.top, "update-ref", "-m", f"scaffold: {step.subject}", "HEAD", step.commit, step.ours, program=own_git

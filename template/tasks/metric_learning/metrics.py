@@ -35,7 +35,7 @@ class Metrics:
         self.labels.append(labels)
         self.numbers.append(numbers)
 
-    def gathered(self) -> tuple[Tensor, Tensor]:
+    def _gathered(self) -> tuple[Tensor, Tensor]:
         """The embeddings and labels of all processes, in the order of the images."""
         gathered = [self.process.gather_rows(torch.cat(rows)) for rows in (self.embeddings, self.labels, self.numbers)]
         order = gathered[2].argsort()  # the same for any number of processes
@@ -43,7 +43,7 @@ class Metrics:
 
     def compute(self) -> dict[str, float]:
         """The metrics over all processes; every process must call it."""
-        self.search = Search(*self.gathered(), *(self.gallery.gathered() if self.gallery else ()))
+        self.search = Search(*self._gathered(), *(self.gallery._gathered() if self.gallery else ()))
         if not self.search.has_partner.any():
             raise RunError("no image to evaluate has another of its class; give some classes two images or more")
         return {"recall@1": self.search.recall()}

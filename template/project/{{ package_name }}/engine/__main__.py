@@ -9,20 +9,15 @@ import sys
 from pathlib import Path
 
 from . import checkpoint
-from .errors import RunError, report
+from .errors import RunError
 from .history import read_record
+from .launch import exit_status
 
 
-def main() -> int:
-    """Prints how the run given on the command line stands, and a line for each checkpoint."""
-    try:
-        if len(sys.argv) != 2:
-            raise RunError(f"give the folder of a run:   python -m {__package__} run/1")
-        run = Path(sys.argv[1])
-        epochs, folder = read_record(run).options["epochs"], run / "checkpoints"
-        found, _ = checkpoint.newest(folder)
-    except RunError as error:
-        return report(error)
+def show(run: Path) -> None:
+    """Prints how a run stands, and a line for each checkpoint."""
+    epochs, folder = read_record(run).options["epochs"], run / "checkpoints"
+    found, _ = checkpoint.newest(folder)
     state = {} if found is None else found.state
     if state.get("finished") or state.get("epoch", 0) >= epochs:
         print("finished")
@@ -38,7 +33,15 @@ def main() -> int:
         size = sum(file["size"] for file in [weights, *others]) / 2**20
         mark = "  best" if state["best_step"] == step else ""
         print(f"step {step:>8}  epoch {then['epoch']:>4}  {size:>8.1f} MB  verified  {weights['sha256']}{mark}")
-    return 0
+
+
+def main() -> int:
+    """Shows the run given on the command line; returns the exit status."""
+    with exit_status() as status:
+        if len(sys.argv) != 2:
+            raise RunError(f"give the folder of a run:   python -m {__package__} run/1")
+        show(Path(sys.argv[1]))
+    return status.code
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ def read(path: Path) -> bytes:
         return file.read()
 
 
-def write(path: Path, data: bytes) -> None:
-    """Writes a file, and returns when it would survive a power cut."""
+def write(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Writes a file, whole or piece by piece, and returns when it would survive a power cut."""
     with open(path, "wb", opener=regular) as file:
-        file.write(data)
+        file.writelines([data] if isinstance(data, bytes) else data)
         file.flush()
         os.fsync(file.fileno())
 
@@ -61,8 +61,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    """Makes a folder of files, each with its name and content; the first of several processes does it for all."""
+def make_folder(folder: Path, files: Iterable[tuple[str, bytes | Iterable[bytes]]]) -> None:
+    """Makes a folder of files, each with its name and content; the first of several processes does it for all.
+
+    A large content may come in pieces, and is written as they are made.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.tmp")
     with FileLock(folder.with_name(f".{folder.name}.lock")):
@@ -76,7 +79,10 @@ def make_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
                 written = []
                 for name, content in files:
                     (beside / name).parent.mkdir(parents=True, exist_ok=True)
-                    written.append(helpers.submit(write, beside / name, content))
+                    if isinstance(content, bytes):
+                        written.append(helpers.submit(write, beside / name, content))
+                    else:  # to make it may take long, and not in a helper, which Ctrl-C would wait for
+                        write(beside / name, content)
                 for one in written:
                     one.result()
             for path in [beside, *beside.rglob("*")]:

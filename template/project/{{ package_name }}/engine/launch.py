@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -41,6 +42,16 @@ class ExitStatus:
             self.code = report(error)
 
 
+def is_read(more: str = "") -> bool:
+    """Whether somebody reads what is printed; where nobody does any more, as in `| head`, the rest goes nowhere."""
+    try:
+        print(end=more, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
 @contextmanager
 def exit_status() -> Iterator[ExitStatus]:
     """Around a program: an error becomes a sentence and an exit status, and no loader worker is left behind."""
@@ -61,8 +72,13 @@ def exit_status() -> Iterator[ExitStatus]:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for worker in multiprocessing.active_children():
                 worker.kill()
+        status.code = status.code if is_read() else 128 + 13
     except RunError as error:
         status.code = report(error)
+    except BrokenPipeError:
+        if is_read("\n"):  # it was another pipe
+            raise
+        status.code = 128 + 13
     except (RuntimeError, MemoryError) as problem:
         said = str(problem)
         if isinstance(problem, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said:

@@ -27,6 +27,7 @@ from .seed import draws_random_numbers, generator, mixed
 from .signals import SIGNALS, Signals, Stop, signals_blocked
 
 Set = TypeVar("Set", bound="Dataset[Any]")
+UNBALANCED = 10  # times as many items of a class as of another, from which on --balance helps
 Batch = tuple[int, Any]  # the epoch, and the numbers of the items in an array
 
 
@@ -175,9 +176,10 @@ def in_memory(dataset: Set, megabytes: float) -> Set | InMemory:
 class EpochBatchSampler(Sampler[Batch]):
     """The batches of this process, from `start` to `stop`, in an order that follows from (seed, epoch) alone.
 
-    In training they are whole, of the order shuffled anew in each epoch, or of `dataset.order(epoch, world)` if there
-    is one: numbers (n,), or (groups, n) that stay together, as many in each epoch; process i takes i, i + world and so
-    on. Every process gets as many batches; in an evaluation, one that has too few items gets item 0 again (a filler).
+    In training they are whole, of the order shuffled anew in each epoch (with `--balance` by `dataset.labels`), or of
+    `dataset.order(epoch, world)` if there is one: numbers (n,), or (groups, n) that stay together, as many in each
+    epoch; process i takes i, i + world and so on. Every process gets as many batches; in an evaluation, one that has
+    too few items gets item 0 again (a filler).
     """
 
     epoch = 0
@@ -204,7 +206,11 @@ class EpochBatchSampler(Sampler[Batch]):
         if not self.train:
             return torch.arange(len(self.dataset))[rank::world]
         if hasattr(self.dataset, "order"):
+            if self.opt.balance:
+                raise RunError("--balance does not go with data that have an order of their own; leave it out")
             order: Tensor = self.dataset.order(self.epoch, world)
+        elif self.opt.balance:
+            order = balanced(class_labels(self.dataset), generator(self.opt.seed, 5, self.epoch))
         else:
             shuffle = torch.Generator().manual_seed(self.seed + self.epoch)
             order = torch.randperm(len(self.dataset), generator=shuffle)
@@ -216,6 +222,37 @@ class EpochBatchSampler(Sampler[Batch]):
         for place in range(self.start * self.size, stop * self.size, self.size):
             numbers = order[place : place + self.size]
             yield self.epoch, numbers if len(numbers) else np.array([0])
+
+
+def class_labels(dataset: Any) -> Tensor:
+    """The number of the class of each item, if the data set says it; it has none if its items are of no class."""
+    labels = getattr(dataset, "labels", None)
+    if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point() or len(labels) != len(dataset):
+        return torch.empty(0, dtype=torch.int64)
+    return labels
+
+
+def balanced(labels: Tensor, noise: torch.Generator) -> Tensor:
+    """As many numbers as there are items, equally many of each class, each of which deals its items round by round."""
+    if not len(labels):
+        raise RunError("--balance needs the class of each item in `labels` of the data set, and there are none")
+    classes = labels.unique()
+    each, picked = -(-len(labels) // len(classes)), []
+    for number in classes.tolist():
+        items = (labels == number).nonzero().flatten()
+        rounds = range(-(-each // len(items)))
+        turns = [items[torch.randperm(len(items), generator=noise)] for _ in rounds]
+        picked.append(torch.cat(turns)[:each])
+    order = torch.cat(picked)
+    return order[torch.randperm(len(order), generator=noise)[: len(labels)]]
+
+
+def imbalance(dataset: Any, opt: RunOptions) -> list[str]:
+    """What to tell of classes of very different sizes."""
+    counts = class_labels(dataset).unique(return_counts=True)[1].tolist()
+    if opt.balance or hasattr(dataset, "order") or not counts or max(counts) < UNBALANCED * min(counts):
+        return []
+    return [f"classes have from {min(counts)} to {max(counts)} items; --balance learns from them equally often"]
 
 
 def loader_settings(sampler: EpochBatchSampler) -> dict[str, Any]:

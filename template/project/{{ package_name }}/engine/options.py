@@ -53,13 +53,14 @@ class RunOptions:
     steps: int = setting(0, least=0)  # in place of --epochs: as many whole epochs as so many steps take
     batch_size: int = setting(0, "refused", least=0)  # items per step, over all processes; 0: 64, of few data less
     accumulate: int = setting(1, above=0)  # gradient accumulation: parts of a batch; more need less memory
+    balance: bool = False  # every class comes equally often in an epoch, whatever the number of its items
     eval_every: int = setting(0, least=0)  # epochs between evaluations; 0: 1, or more where they are many and short
     eval_steps: int = setting(0, least=0)  # evaluate after every so many steps as well, for long epochs; 0 for no
     patience: int = setting(0, least=0)  # early stopping after so many evaluations without a better one; 0 for none
     ema_decay: float = setting(0.0, least=0, below=1)  # evaluate a moving average of the weights; 0 for none
     seed: int = setting(2022, "refused", least=-(2**62), most=2**62)  # seed of all random numbers
     seeds: int = setting(1, "free", alike=True, above=0)  # number of runs, with consecutive seeds
-    precision: Literal["fp32", "bf16"] = setting("fp32")  # number format of the forward pass
+    precision: Literal["fp32", "bf16", "fp16"] = setting("fp32")  # number format of the forward pass
     deterministic: bool = setting(True, "refused")  # choose algorithms that repeat bit for bit (slower on a GPU)
     compile: bool = setting(False)  # compile the model (torch.compile)
 

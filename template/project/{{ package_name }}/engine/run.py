@@ -23,11 +23,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm import tqdm
 
-from . import checkpoint, history
+from . import checkpoint, history, scaling
 from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
 from .errors import RunError, disk_error
-from .loader import InMemory, Loader, Part, batch_sampler, load
+from .loader import InMemory, Loader, Part, batch_sampler, imbalance, load
 from .log import NAME, MetricsFile, open_writers
 from .options import RunOptions
 from .pictures import draw
@@ -59,6 +59,8 @@ class Progress:
     cut: int = 0  # batches that finished epochs lacked, because the loop was left
     last: float = 0.0
     best: float | None = None
+    scale: float = field(default_factory=lambda: scaling.START)  # of the loss, with fp16
+    scale_steps: int = 0  # without an overflow since it last changed
     best_loss: float | None = None  # of equal ones the lower is the best
     best_step: int = 0
     worse: int = 0  # evaluations since the best one
@@ -106,6 +108,7 @@ class Run:
         self._saved_at = time.monotonic()  # when a checkpoint was last safe
         self.signals = Signals()
         self._bar: Any = None
+        self._overflow = False  # whether gradients of this step did, with fp16
         self._choice = ""  # by what the best checkpoint is chosen
 
     # called before the loop
@@ -245,11 +248,15 @@ class Run:
                     parameter.grad.mul_(scale)
             self._terms = {name: scale * value for name, value in self._terms.items()}
             self._count = None
+        if self.opt.precision == "fp16" and self.process.any_process(not scaling.unscale(model, self.progress.scale)):
+            self._overflow = True
+            for parameter in model.parameters():
+                parameter.grad = None  # without gradients the optimizer leaves its parameters as they are
         for name, value in earlier.items():
             self._terms[name] = self._terms[name] + value if name in self._terms else value
 
     def add(self, terms: dict[str, Tensor], part: Part) -> Tensor:
-        """Takes in the losses of a part; returns its share of the loss, to go backward from.
+        """Takes in the losses of a part; returns its share of the loss, to go backward from: with fp16, scaled.
 
         Each is a mean over the items, or over as many things as `terms["count"]` says, such as tokens; where a part has
         none of them, its losses have to be 0, not NaN. Equal names add up within a step.
@@ -263,7 +270,7 @@ class Run:
         for name, value in terms.items():
             now = value.detach()
             self._terms[name] = self._terms[name] + now if name in self._terms else now
-        return terms["loss"]
+        return self.progress.scale * terms["loss"] if self.opt.precision == "fp16" else terms["loss"]
 
     def step(self, **more: Tensor | float | None) -> None:
         """Counts a step: logs losses, `more` and rates every `--log-every` steps, and leaves when asked to."""
@@ -279,6 +286,8 @@ class Run:
         progress.window_steps += 1
         progress.step += 1
         progress.batch += 1
+        if self.opt.precision == "fp16":
+            self._rescale()
         if self._ema is not None:
             self._ema.update(progress.step - progress.ema_step)
         if progress.step % self.opt.log_every == 0:
@@ -394,6 +403,17 @@ class Run:
         """Whether this share of `--save-minutes` has passed since the last checkpoint."""
         return 0 < 60 * share * self.opt.save_minutes <= time.monotonic() - self._saved_at
 
+    def _rescale(self) -> None:
+        """Fits the scale of the loss to what became of the gradients."""
+        progress = self.progress
+        progress.scale, progress.scale_steps = scaling.next_scale(progress.scale, progress.scale_steps, self._overflow)
+        if self._overflow:
+            what = f"step {progress.step} was skipped: its gradients overflow in fp16"
+            self.log.info(f"{what}; the loss is scaled by {progress.scale:g} from here on")
+            if progress.scale < 1:
+                raise RunError(f"{what} whatever the loss is scaled by; take --precision bf16 or fp32", 6)
+        self._overflow = False
+
     def _end(self, why: str) -> None:
         self.progress.finished = {"why": why, "epochs": self.opt.epochs, "patience": self.opt.patience}
         self.log.info(f"finished before {self.opt.epochs} epochs: {why}")
@@ -493,13 +513,15 @@ class Run:
                     past = [step for step in checkpoint.steps(folder) if step <= progress.step]
                     checkpoint.purge(folder, {*past[-self.opt.keep :], progress.best_step})
             except OSError as error:
-                problem = str(error)
+                with suppress(RunError):
+                    problem = ", the ones before stand" if checkpoint.steps(folder) else ""
+                problem += f": {disk_error(error)}"
         problem = self.process.broadcast(problem)
         self._saved_at = time.monotonic()
         self._any_checkpoint = self._any_checkpoint or not problem
         if problem:
             self._missed.append(progress.step)
-            self.log.error(f"checkpoint {progress.step} could not be saved, the ones before stand: {problem}")
+            self.log.error(f"checkpoint {progress.step} could not be saved{problem}")
 
     def _put_back(self, found: checkpoint.Checkpoint) -> None:
         """Everything as it was when a checkpoint was saved."""
@@ -573,7 +595,8 @@ def open_run(opt: RunOptions, process: Process, dataset: Any, *others: Any) -> I
             if process.rank == 0:
                 num, lock = history.lock_run(opt)
                 start = history.compare(num, opt, dataset.facts, made_by)
-                start.notes += history.passed_over(opt, num) if start.checkpoint is None else []
+                if start.checkpoint is None:
+                    start.notes += history.passed_over(opt, num) + imbalance(dataset, opt)
         run = Run(process.broadcast(start), opt, dataset.facts, process, made_by)
         if run.is_new:  # what cannot be read is better met before an epoch is spent
             with process.raise_together():

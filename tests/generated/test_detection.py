@@ -1,0 +1,186 @@
+"""Detection: the same boxes however files lie, what a project does with them, and models that only one task has."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from scaffold.errors import BadAnswer
+from scaffold.questions.answer_types import MODEL
+from scaffold.questions.form import Form
+from tests.generated.rendered import importable, own_tests, render_project
+
+Module = Callable[[str], ModuleType]
+# For each split and image the boxes in pixels: left, top, right, bottom, class. The images have 40 x 20 pixels.
+DATA = {
+    "train": {"a": [(0, 0, 10, 20, "cat"), (5, 5, 40, 15, "dog")], "b": [], "c": [(1, 2, 3, 4, "dog")]},
+    "val": {"d": [(20, 10, 40, 20, "cat")]},
+}
+NAMES = ["dog", "cat"]  # in an order of their own
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project for several processes that accumulates gradients."""
+    return render_project(
+        tmp_path_factory.mktemp("of") / "found", task="detection", distributed="ddp", accumulate=2, logger="none"
+    )
+
+
+@pytest.fixture(scope="module")
+def module(project: Path) -> Iterator[Module]:
+    with importable(project) as modules:
+        yield modules
+
+
+def write_image(path: Path) -> None:
+    from torchvision.io import write_png
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(torch.zeros(3, 20, 40, dtype=torch.uint8), str(path))
+
+
+def yolo(boxes: list[tuple[int, int, int, int, str]]) -> str:
+    lines = [
+        f"{NAMES.index(name)} {(left + right) / 80} {(top + bottom) / 40} {(right - left) / 40} {(bottom - top) / 20}\n"
+        for left, top, right, bottom, name in boxes
+    ]
+    return "".join(lines)
+
+
+def voc(name: str, boxes: list[tuple[int, int, int, int, str]]) -> str:
+    objects = [
+        f"<object><name>{kind}</name><bndbox><xmin>{left + 1}</xmin><ymin>{top + 1}</ymin><xmax>{right}</xmax>"
+        f"<ymax>{bottom}</ymax></bndbox></object>"
+        for left, top, right, bottom, kind in boxes
+    ]
+    size = "<size><width>40</width><height>20</height><depth>3</depth></size>"
+    return f"<annotation><filename>{name}.png</filename>{size}{''.join(objects)}</annotation>"
+
+
+def coco(images: dict[str, list[tuple[int, int, int, int, str]]]) -> str:
+    entries = [
+        {"id": place, "file_name": f"{name}.png", "width": 40, "height": 20} for place, name in enumerate(images)
+    ]
+    found = [
+        {"image_id": place, "category_id": 7 + NAMES.index(name), "bbox": [left, top, right - left, bottom - top]}
+        for place, boxes in enumerate(images.values())
+        for left, top, right, bottom, name in boxes
+    ]
+    categories = [{"id": 7 + place, "name": name} for place, name in enumerate(NAMES)]
+    return json.dumps({"images": entries, "annotations": found, "categories": categories})
+
+
+def write_split(folder: Path, layout: str, split: str) -> None:
+    """Writes a part of the data as this layout has it."""
+    for name, boxes in DATA[split].items():
+        images, labels = {
+            "side by side": (f"{split}/{name}.png", f"{split}/{name}.txt"),
+            "images and labels": (f"images/{split}/{name}.png", f"labels/{split}/{name}.txt"),
+            "valid": (
+                f"{split.replace('val', 'valid')}/images/{name}.png",
+                f"{split.replace('val', 'valid')}/labels/{name}.txt",
+            ),
+            "voc": (f"{split}/JPEGImages/{name}.png", f"{split}/Annotations/{name}.xml"),
+            "coco": (f"{split}2017/{name}.png", ""),
+        }[layout]
+        write_image(folder / images)
+        if labels:
+            (folder / labels).parent.mkdir(parents=True, exist_ok=True)
+            (folder / labels).write_text(voc(name, boxes) if labels.endswith(".xml") else yolo(boxes))
+    if layout == "coco":
+        (folder / "annotations").mkdir(exist_ok=True)
+        (folder / "annotations" / f"instances_{split}2017.json").write_text(coco(DATA[split]))
+        (folder / "annotations" / f"captions_{split}2017.json").write_text('{"images": [], "annotations": []}')
+
+
+@pytest.mark.parametrize("layout", ["side by side", "images and labels", "valid", "voc", "coco"])
+def test_the_same_data_are_the_same_boxes_however_they_lie(module: Module, tmp_path: Path, layout: str) -> None:
+    for split in DATA:
+        write_split(tmp_path, layout, split)
+    (tmp_path / "data.yaml").write_text("nc: 2\nnames:\n  0: dog\n  1: 'cat'\n")
+    opt = module("options").Options(image_size=64)
+
+    train_set = module("data").MyDataset(tmp_path / "train", opt)
+    val_set = module("data").MyDataset(tmp_path / "val", opt, train_set.facts)
+
+    assert train_set.facts["classes"] == ["cat", "dog"]
+    for dataset, split in ((train_set, "train"), (val_set, "val")):
+        found = {}
+        for number, path in enumerate(dataset.paths):
+            _, boxes, labels = dataset.read(number)
+            rows = zip(boxes.tolist(), labels.tolist(), strict=True)
+            found[Path(path).stem] = [(*box, ["cat", "dog"][label]) for box, label in rows]
+        assert found == DATA[split]
+    assert train_set.fingerprint() != val_set.fingerprint()
+    assert "nothing is in 1 of them" in train_set.describe()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("names: [cat, 'big dog']", ["cat", "big dog"]),
+        ("path: .\nnames:\n- cat\n- dog  # a comment\nnc: 2\n", ["cat", "dog"]),
+        ("names:\n  0: cat\n  1: dog\nroboflow:\n  0: no\n", ["cat", "dog"]),
+        ("nc: 2\n", []),
+    ],
+)
+def test_names_are_read_from_yaml_of_each_kind(module: Module, text: str, names: list[str]) -> None:
+    assert module("boxes").names_in_yaml(text) == names
+
+
+def test_two_formats_and_another_size_than_was_annotated_are_refused(module: Module, tmp_path: Path) -> None:
+    write_split(tmp_path, "voc", "train")
+    dataset = module("data").MyDataset(tmp_path / "train", module("options").Options())
+    from torchvision.io import write_png
+
+    write_png(torch.zeros(3, 10, 20, dtype=torch.uint8), dataset.paths[0])
+    with pytest.raises(module("engine").RunError, match=r"a\.png is 20 x 10 pixels, and its annotation says 40 x 20"):
+        dataset.check(0, 1)
+
+    (tmp_path / "train" / "all.json").write_text(coco({}))
+    with pytest.raises(module("engine").RunError, match="in 2 formats, Pascal VOC and COCO"):
+        module("data").MyDataset(tmp_path / "train", module("options").Options())
+
+
+def test_files_that_count_pixels_from_nothing_are_told_of_and_can_be_read_so(module: Module, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    text = voc("a", [(0, 0, 10, 20, "cat")]).replace("<xmin>1<", "<xmin>0<").replace("<ymin>1<", "<ymin>0<")
+    (tmp_path / "a.xml").write_text(text)
+    options = module("options").Options
+
+    told = module("data").MyDataset(tmp_path, options()).describe()
+    other = module("data").MyDataset(tmp_path, options(first_pixel=0))
+
+    assert "--first-pixel 0" in told
+    assert other.read(0)[1].tolist() == [[0.0, 0.0, 10.0, 20.0]]
+    assert "--first-pixel" not in other.describe()
+
+
+def test_models_of_another_task_are_neither_offered_nor_taken(form: Form) -> None:
+    question = form.questions[MODEL.name]
+
+    def offered(**answers: Any) -> list[str]:
+        context = form.fill(answers, "p", until=MODEL.name)
+        return [str(one.value) for one in form.choices(question, context) if MODEL.offers(one.value, context)]
+
+    assert offered(task="detection")[0] == "yolo_small"
+    assert not {*offered(task="detection")} & {*offered(task="classification")}
+    assert "losses" not in form.asked({"task": "detection"}, "p")
+    with pytest.raises(BadAnswer, match=r"detection has yolo_small, .*ssdlite"):
+        form.fill({"task": "detection", "model": "cnn"}, "p")
+    with pytest.raises(BadAnswer, match="classification has cnn"):
+        form.fill({"model": "fcos"}, "p")
+
+
+def test_a_killed_run_goes_on_with_equal_bits_in_the_project_itself(project: Path) -> None:
+    own_tests(project, "tests/test_resume.py", "tests/test_data.py", "tests/test_train.py")
+
+
+@pytest.mark.nightly
+def test_all_its_own_tests_pass_on_two_processes_too(project: Path) -> None:
+    own_tests(project)

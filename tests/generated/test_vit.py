@@ -1,0 +1,76 @@
+"""The vision transformer: which parameters decay, how it begins, and blocks that are left out."""
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from tests.generated.rendered import importable, render_project
+
+FACTS = {"image_size": 8, "classes": ["a", "b"]}
+
+
+class Parts(NamedTuple):
+    """The modules of a project."""
+
+    model: ModuleType
+    optim: ModuleType
+    options: ModuleType
+    history: ModuleType
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    project = render_project(tmp_path_factory.mktemp("vit") / "digits", model="vit")
+    with importable(project) as module:
+        yield Parts(module("model"), module("optim"), module("options"), module("engine.history"))
+
+
+def network(parts: Parts, **settings: Any) -> tuple[Any, Any]:
+    """The options and the network of these settings."""
+    torch.manual_seed(0)
+    opt = parts.options.Options(**settings)
+    return opt, parts.model.build_model(opt, FACTS)
+
+
+def decay_of_positions(parts: Parts, **settings: Any) -> float:
+    """The weight decay of the group with the positions."""
+    opt, net = network(parts, weight_decay=0.1, **settings)
+    groups = parts.optim.optim_params(net, opt)
+    return next(float(group["weight_decay"]) for group in groups if any(one is net.position for one in group["params"]))
+
+
+def test_positions_do_not_decay_but_in_runs_that_began_when_they_did(parts: Parts) -> None:
+    assert decay_of_positions(parts) == 0
+    assert decay_of_positions(parts, decay_position=True) == 0.1
+    record = parts.history.Record({"seed": 1}, set(), {})
+    assert parts.history.known_settings(parts.options.Options, record) == {"seed": 1, "decay_position": True}
+
+
+def test_positions_begin_as_large_as_patches_and_never_far_from_zero(parts: Parts) -> None:
+    _, net = network(parts)
+    assert net.position.abs().max() <= 2
+    assert net.position.std().item() == pytest.approx(0.88, abs=0.05)  # a normal distribution that ends at 2
+
+
+def test_blocks_are_left_out_in_training_the_later_the_more_often(parts: Parts) -> None:
+    _, net = network(parts, drop_path=0.5, depth=3)
+    assert [block.drop_path for block in net.blocks] == [0, 0.25, 0.5]
+    images = torch.rand(1, 3, 8, 8).expand(64, -1, -1, -1)
+
+    logits, _ = net.train()(images)
+    assert len(logits.unique(dim=0)) > 4  # each image has blocks of its own
+    expected = net.blocks[2].branch(torch.ones(4000, 1, 1))
+    assert {*expected.unique().tolist()} == {0, 2}
+    assert expected.mean().item() == pytest.approx(1, abs=0.1)
+    logits, _ = net.eval()(images)
+    assert torch.allclose(logits, logits[:1].expand_as(logits))
+
+
+def test_without_it_nothing_is_drawn(parts: Parts) -> None:
+    _, net = network(parts)
+    before = torch.get_rng_state()
+    net.train()(torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(torch.get_rng_state(), before)

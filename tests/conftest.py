@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scaffold import cli, paths
+from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
 
 ROOT = Path(__file__).parents[1]
@@ -110,6 +112,17 @@ def scaffold() -> Run:
         return Result(code if isinstance(code, int) else int(code is not None), *said)
 
     return run
+
+
+def takes(form: Form, answers: dict[str, Any]) -> bool:
+    """Whether a template knows these questions and answers."""
+    if not answers.keys() <= form.questions.keys():
+        return False
+    try:
+        form.fill(answers, "p")
+    except BadAnswer:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from typing_extensions import Self
 
 from .errors import RunError, disk_error
 from .log import NAME
-from .options import RunOptions
+from .options import FORMATS, RunOptions
 from .seed import setup_seed
 
 T = TypeVar("T")
@@ -102,8 +102,7 @@ class ProcessGroup:
 
     def autocast(self, opt: RunOptions) -> torch.autocast:
         """Around a forward pass: computes in the number format of `--precision`."""
-        dtype = torch.float16 if opt.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype, enabled=opt.precision != "fp32")
+        return torch.autocast(self.device.type, FORMATS[opt.precision], enabled=opt.precision != "fp32")
 
     @contextmanager
     def evaluating(self, net: nn.Module) -> Iterator[None]:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
-from .options import RunOptions
+from .options import FORMATS, RunOptions
 from .process_group import ProcessGroup
 
 
@@ -26,7 +26,7 @@ class Process(ProcessGroup):
         policy, norms = MixedPrecisionPolicy(), []
         if opt.precision != "fp32":
             # the weights stay in 32 bits; they are gathered and multiplied in 16, and gradients add up in 32
-            dtype = torch.float16 if opt.precision == "fp16" else torch.bfloat16
+            dtype = FORMATS[opt.precision]
             policy = MixedPrecisionPolicy(dtype, reduce_dtype=torch.float32, output_dtype=torch.float32)
             # batch norms stay in 32 bits, like their statistics: torch does not normalise with one of each
             norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import RunError, disk_error
-from .options import RunOptions
+from .options import FORMATS, RunOptions
 from .seed import setup_seed
 
 T = TypeVar("T")
@@ -54,8 +54,7 @@ class Process:
 
     def autocast(self, opt: RunOptions) -> torch.autocast:
         """Around a forward pass: computes in the number format of `--precision`."""
-        dtype = torch.float16 if opt.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype, enabled=opt.precision != "fp32")
+        return torch.autocast(self.device.type, FORMATS[opt.precision], enabled=opt.precision != "fp32")
 
     @contextmanager
     def evaluating(self, net: nn.Module) -> Iterator[None]:

@@ -391,7 +391,7 @@ def test_a_refused_name_is_printed_without_its_escapes(scaffold: Run) -> None:
         ("layer_groups: [{name: a, layers: [nope], lr: 1.0}]\n", "the model has no layer 'nope'"),
         ("reserved: {}\n", "there is no question 'reserved'"),
         ("model_facts: {}\n", "there is no question 'model_facts'"),
-        ("!!python/object/apply:os.system [touch pwned]\n", "it is not YAML"),
+        ("!!python/object/apply:os.system [touch pwned]\n", "it has a YAML tag"),
     ],
 )
 def test_a_bad_file_of_answers_is_one_sentence(scaffold: Run, here: Path, content: str, sentence: str) -> None:

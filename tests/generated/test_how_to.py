@@ -213,10 +213,11 @@ def test_what_people_try_first_is_refused_in_a_sentence(project: Rendered, work:
 def test_a_run_that_ended_by_a_break_has_ended(project: Rendered, work: Path) -> None:
     more = MEASURED + "                if epoch == 1:\n                    break\n"
     changed = project("single").changed(work / "code", ((TRAIN, MEASURED, more),))
-    assert changed.run(work / "run").code == 0
+    flags = ["--epochs", "20", "--eval-every", "1"]
+    assert changed.run(work / "run", *flags).code == 0
     before = outcome(work / "run")
 
-    again = changed.run(work / "run")
+    again = changed.run(work / "run", *flags)
 
     assert "run 1 is finished" in again.said
     assert before.differs(outcome(work / "run")) == []
@@ -224,11 +225,12 @@ def test_a_run_that_ended_by_a_break_has_ended(project: Rendered, work: Path) ->
 
 
 def test_early_stopping_is_a_setting(project: Rendered, work: Path) -> None:
-    flags = ["--lr", "1e-9", "--patience", "2"]
+    length = ["--lr", "1e-9", "--epochs", "20", "--eval-every", "1"]
+    flags = [*length, "--patience", "2"]
     assert project("single").run(work, *flags).code == 0
     count = len(metrics(work, "val"))
 
     assert count < 20
     assert "run 1 is finished" in project("single").run(work, *flags).said
-    assert project("single").run(work, "--lr", "1e-9", "--patience", "0").code == 0
+    assert project("single").run(work, *length, "--patience", "0").code == 0
     assert len(metrics(work, "val")) == 20

@@ -1,11 +1,11 @@
 """How long a training is: it follows from the size of the data, unless it is typed or recorded."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -25,37 +25,34 @@ LENGTHS = [
 ]
 
 
-class Parts(NamedTuple):
-    """The modules of a project."""
-
-    train: ModuleType
-    options: ModuleType
-    engine: ModuleType
-    data: Path
+Module = Callable[[str], ModuleType]
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    folder = tmp_path_factory.mktemp("length")
-    project = render_project(folder / "digits")
-    with importable(project) as module:
-        yield Parts(module("train"), module("options"), module("engine"), write_images(folder / "images"))
+def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
+    with importable(render_project(tmp_path_factory.mktemp("length") / "digits")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("data") / "images")
 
 
 @pytest.mark.parametrize(("items", "wanted"), LENGTHS)
 def test_small_data_are_passed_over_until_there_are_some_hundreds_of_steps(
-    parts: Parts, items: int, wanted: tuple[int, ...]
+    module: Module, items: int, wanted: tuple[int, ...]
 ) -> None:
-    opt = parts.engine.fit_to_data(parts.options.Options(), items)
+    opt = module("engine").fit_to_data(module("options").Options(), items)
 
     assert (opt.batch_size, opt.epochs, opt.eval_every) == wanted
     assert opt.save_every == opt.eval_every
     assert opt.epochs * max(1, items // opt.batch_size) >= 400
-    assert parts.engine.fit_to_data(opt, 10) == opt  # of a run that goes on
+    assert module("engine").fit_to_data(opt, 10) == opt  # of a run that goes on
 
 
-def test_what_is_typed_counts(parts: Parts) -> None:
-    fit, options = parts.engine.fit_to_data, parts.options.Options
+def test_what_is_typed_counts(module: Module) -> None:
+    fit, options = module("engine").fit_to_data, module("options").Options
 
     assert fit(options(epochs=3), 48).epochs == 3
     assert fit(options(epochs=3), 48).eval_every == 1
@@ -63,14 +60,14 @@ def test_what_is_typed_counts(parts: Parts) -> None:
     assert fit(options(steps=10, batch_size=8), 48).epochs == 2
     assert fit(options(least_steps=30), 48).epochs == 20
     assert fit(options(eval_every=2, save_every=3), 48).save_every == 3
-    with pytest.raises(parts.engine.RunError, match="--epochs and --steps both"):
+    with pytest.raises(module("engine").RunError, match="--epochs and --steps both"):
         fit(options(epochs=3, steps=10), 48)
 
 
-def test_a_run_records_its_length_and_goes_on_with_it(parts: Parts, tmp_path: Path) -> None:
-    opt = options(parts, tmp_path)
-    with parts.engine.Process.start(opt) as process:
-        parts.train.train(opt, process)
+def test_a_run_records_its_length_and_goes_on_with_it(module: Module, images: Path, tmp_path: Path) -> None:
+    opt = options(module, images, tmp_path)
+    with module("engine").Process.start(opt) as process:
+        module("train").train(opt, process)
 
     record = recorded(tmp_path)
     assert (record["options"]["epochs"], record["options"]["batch_size"]) == (134, 16)
@@ -81,10 +78,12 @@ def test_a_run_records_its_length_and_goes_on_with_it(parts: Parts, tmp_path: Pa
     assert " are few" not in (tmp_path / "run/1/train.log").read_text()
 
 
-def test_a_run_of_an_older_version_goes_on_with_its_epochs_and_its_batches(parts: Parts, tmp_path: Path) -> None:
-    opt = options(parts, tmp_path, epochs=1, batch_size=8)
-    with parts.engine.Process.start(opt) as process:
-        parts.train.train(opt, process)
+def test_a_run_of_an_older_version_goes_on_with_its_epochs_and_its_batches(
+    module: Module, images: Path, tmp_path: Path
+) -> None:
+    opt = options(module, images, tmp_path, epochs=1, batch_size=8)
+    with module("engine").Process.start(opt) as process:
+        module("train").train(opt, process)
         record = recorded(tmp_path)
         for name in ("least_epochs", "least_steps", "steps"):
             del record["options"][name]
@@ -94,8 +93,8 @@ def test_a_run_of_an_older_version_goes_on_with_its_epochs_and_its_batches(parts
         }
         (tmp_path / "run/1/options.json").write_text(json.dumps(record))
 
-        typed = replace(options(parts, tmp_path), run=1, given=("data_dir", "run_dir", "run"))
-        parts.train.train(parts.engine.history.with_recorded_settings(typed, process), process)
+        typed = replace(options(module, images, tmp_path), run=1, given=("data_dir", "run_dir", "run"))
+        module("train").train(module("engine").history.with_recorded_settings(typed, process), process)
 
     log = (tmp_path / "run/1/train.log").read_text()
     assert "2 epochs of 6 steps of 8 items: 12 steps" in log
@@ -103,22 +102,22 @@ def test_a_run_of_an_older_version_goes_on_with_its_epochs_and_its_batches(parts
     assert "12 steps are few" in log
 
 
-def test_the_same_command_knows_that_it_is_finished(parts: Parts, tmp_path: Path) -> None:
-    opt = options(parts, tmp_path, least_epochs=1, least_steps=1)
-    with parts.engine.Process.start(opt) as process:
-        parts.train.train(opt, process)
+def test_the_same_command_knows_that_it_is_finished(module: Module, images: Path, tmp_path: Path) -> None:
+    opt = options(module, images, tmp_path, least_epochs=1, least_steps=1)
+    with module("engine").Process.start(opt) as process:
+        module("train").train(opt, process)
     typed = replace(opt, given=("data_dir", "run_dir", "num_workers", "least_epochs", "least_steps"))
 
-    assert parts.engine.history.choose(typed) is None  # a new one
+    assert module("engine").history.choose(typed) is None  # a new one
     record = recorded(tmp_path)
     record["options"]["epochs"] = 5
     (tmp_path / "run/1/options.json").write_text(json.dumps(record))
-    assert parts.engine.history.choose(typed) == 1
+    assert module("engine").history.choose(typed) == 1
 
 
-def options(parts: Parts, folder: Path, **more: Any) -> Any:
+def options(module: Module, images: Path, folder: Path, **more: Any) -> Any:
     """Settings of a run on the small images."""
-    return parts.options.Options(data_dir=str(parts.data), run_dir=str(folder / "run"), num_workers=0, **more)
+    return module("options").Options(data_dir=str(images), run_dir=str(folder / "run"), num_workers=0, **more)
 
 
 def recorded(folder: Path) -> dict[str, Any]:

@@ -421,7 +421,7 @@ def measured_alike(project: Project, work: Path) -> None:
         ended = project.run(work, str(work / "run" / "1"), "--step", str(row["step"]), ranks=1, module="evaluate")
         assert ended.code == 0, ended.said
         logged = [f"{name[4:]:<18} {value:.4f}" for name, value in row.items() if name.startswith("val/")]
-        assert len(logged) == 2
+        assert len(logged) == 3
         assert set(logged) <= set(ended.said.splitlines())
 
 
@@ -543,7 +543,8 @@ def test_ranks_keep_equal_records(project: Rendered, work: Path) -> None:
 @pytest.mark.parametrize("name", ["ddp", "fsdp"])
 def test_an_epoch_that_is_not_saved_leaves_the_same_weights(project: Rendered, work: Path, name: str) -> None:
     """After it the weights themselves are trained, not the moving average that was measured."""
-    trained = project(name)
+    worse = ("PACKAGE/train.py", "metrics.compute(), BEST, MORE_IS_BETTER", '{"score": 1.0 * epoch}, "score", False')
+    trained = project(name).changed(work / "code", (worse,))  # else each is the best, and saved
     for every in ("1", "4"):
         assert trained.run(work / every, *EPOCHS, "--save-every", every).code == 0
     often, seldom = steps(work / "1"), steps(work / "4")

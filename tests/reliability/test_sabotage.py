@@ -641,8 +641,8 @@ MORE = [
         (
             (
                 EVALUATE,
-                "evaluate(process.to_device(net, opt), ",
-                "evaluate(net.to(process.device), ",
+                "net = process.to_device(net, opt)",
+                "net = net.to(process.device)",
             ),
         ),
         "fsdp_bf16",

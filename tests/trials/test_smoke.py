@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from scaffold import paths
-from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy
 from scaffold.trials import lint, pairwise, values
 from scaffold.trials.idle_choices import idle_choices
 from scaffold.trials.pairwise import Row
-from tests.conftest import Run
+from tests.conftest import Run, takes
 
 PACKAGE = "template/project/{{ package_name }}"
 # Answers that forbid one another; all others go with everything.
@@ -44,19 +43,24 @@ def allowed(form: Form, tried: dict[str, list[Any]]) -> Iterator[dict[str, int]]
     for places in product(*(range(len(tried[name])) for name in BOUND)):
         choices = dict(zip(BOUND, places, strict=True))
         given = {name: tried[name][place] for name, place in choices.items()}
-        for name, needs in (("weights_skip", ("weights", "file")), ("layer_groups", ("groups_from", "own"))):
-            if given[needs[0]] != needs[1]:
-                if choices.pop(name):
-                    break  # not asked: once is enough
-                del given[name]
+        due = {
+            "weights_skip": given["weights"] == "file",
+            "layer_groups": given["groups_from"] == "own",
+            **{name: is_asked(form, name, given["task"]) for name in ("losses", "model")},
+        }
+        for name in (name for name in due if not due[name]):
+            if choices.pop(name):
+                break  # not asked: once is enough
+            del given[name]
         else:
-            try:
-                form.fill({name: value for name, value in given.items() if value is not None}, "p")
-            except BadAnswer:
+            if not takes(form, {name: value for name, value in given.items() if value is not None}):
                 continue
             # questions with one answer, asked with some
-            asked = {"model_class": given["model"] == "own", "weights_file": given["weights"] == "file"}
+            asked = {"model_class": given.get("model") == "own", "weights_file": given["weights"] == "file"}
             choices |= {name: 0 for name, due in asked.items() if due}
+            if not is_asked(form, "data", given["task"]):
+                yield choices
+                continue
             # data go with tasks and models, whatever the other answers are
             for place, data in enumerate(tried["data"]):
                 if goes_with(form, data, given["task"], given["model"]):
@@ -64,13 +68,15 @@ def allowed(form: Form, tried: dict[str, list[Any]]) -> Iterator[dict[str, int]]
 
 
 @cache
+def is_asked(form: Form, name: str, task: str) -> bool:
+    """Whether a question is asked for this task."""
+    return form.is_due(form.questions[name], form.fill({"task": task}, "p"))
+
+
+@cache
 def goes_with(form: Form, data: str, task: str, model: str) -> bool:
     """Whether a task and a model can have these data."""
-    try:
-        form.fill({"task": task, "data": data, "model": model}, "p")
-    except BadAnswer:
-        return False
-    return True
+    return takes(form, {"task": task, "data": data, "model": model})
 
 
 def test_every_allowed_pair_of_answers_is_in_some_row(form: Form, tried: dict[str, list[Any]], rows: list[Row]) -> None:
@@ -106,21 +112,23 @@ def test_every_allowed_pair_of_answers_is_in_some_row(form: Form, tried: dict[st
 
 
 def test_the_rows_are_few_and_answer_everything(form: Form, rows: list[Row]) -> None:
-    assert len(rows) <= 70
+    assert len(rows) <= 120
     for row in rows:
         assert form.recorded(form.fill(row.answers, "p")) == row.answers
 
 
 def test_three_answers_come_together(form: Form, tried: dict[str, list[Any]]) -> None:
     varied = {name: tried[name] for name in ("distributed", "precision", "optimizer", "ema")}
-    varied["model"] = [model for model in tried["model"] if model != "own"]  # which needs other answers too
+    varied["model"] = [
+        model for model in tried["model"] if model != "own" and goes_with(form, "folders", "classification", model)
+    ]  # one's own needs other answers too
 
     rows = pairwise.every(form, {**{name: values[:1] for name, values in tried.items()}, **varied}, 3)
 
     for names in combinations(varied, 3):
         held = {tuple(row.answers[name] for name in names) for row in rows}
         assert held == set(product(*(varied[name] for name in names)))
-    assert len(rows) <= 40  # of 120 that there are; 30 have each model, mode and precision
+    assert len(rows) <= 75  # of 180 or more that there are; 45 have each model, mode and precision
 
 
 def test_a_preset_is_rendered_checked_and_trained(scaffold: Run) -> None:

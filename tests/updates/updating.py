@@ -16,7 +16,7 @@ from scaffold import paths
 from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy, render
 from scaffold.trials import pairwise, values
-from tests.conftest import ROOT, tree
+from tests.conftest import ROOT, takes, tree
 
 SEED = "template/project/{{ package_name }}/engine/seed.py"
 TRAIN = "template/project/{{ package_name }}/train.py.jinja"
@@ -167,7 +167,7 @@ def answer_sets(template: Path) -> list[dict[str, Any]]:
     form = Form(template)
     presets = [yaml.safe_load(path.read_text()) for path in paths.presets().values()]
     rows = pairwise.every(form, values.tried_values(form, values.facts(template)["values"]))
-    return [*(preset for preset in presets if preset.keys() <= form.questions.keys()), *(row.answers for row in rows)]
+    return [*(preset for preset in presets if takes(form, preset)), *(row.answers for row in rows)]
 
 
 def copier(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

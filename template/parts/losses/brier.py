@@ -9,6 +9,6 @@ from ..options import Options
 
 
 def brier(logits: Tensor, labels: Tensor, opt: Options) -> Tensor:
-    """Brier score (Brier 1950): the squared distance of softmax(logits), of shape (n, classes), to the one-hot labels."""
+    """Mean over the batch of the squared distance of softmax(logits) to the one-hot labels (Brier 1950)."""
     probabilities = logits.float().softmax(dim=1)
     return (probabilities - F.one_hot(labels, logits.shape[1])).square().sum(dim=1).mean()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
+import torch
 import tyro
 
 from .errors import RunError
@@ -18,6 +19,7 @@ BOUNDS = {
     "above": ("above", operator.gt),
     "below": ("below", operator.lt),
 }
+FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of numbers, by `precision`
 LARGEST = 10**9  # of whole numbers without bounds of their own
 
 
@@ -71,7 +73,7 @@ class RunOptions:
     data_changed: bool = setting(False, "free")  # go on with a run whose data have changed since
     run_dir: str = setting("run", "free")  # folder of the runs
     log_every: int = setting(20, "free", alike=True, above=0)  # steps between lines of metrics.jsonl
-    save_every: int = setting(0, "free", alike=True, least=0)  # epochs between checkpoints; 0: as between evaluations
+    save_every: int = setting(0, "free", alike=True, least=0)  # epochs between checkpoints; 0: 1, more of short ones
     save_minutes: float = setting(10.0, "free", alike=True, least=0)  # save within an epoch so often; 0 for never
     max_minutes: float = setting(0.0, "free", alike=True, least=0, most=1e7)  # save and stop after that; 0 for never
     keep: int = setting(2, "free", least=2)  # newest checkpoints to keep, besides the best one
@@ -127,7 +129,7 @@ def fit_to_data(opt: Opt, items: int) -> Opt:
         steps=0 if "epochs" in now else opt.steps,
         batch_size=batch_size,
         eval_every=eval_every,
-        save_every=opt.save_every or eval_every,
+        save_every=opt.save_every or (1 if opt.eval_every else eval_every),
         given=tuple(sorted(now)),
     )
 

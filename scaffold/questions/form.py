@@ -91,13 +91,13 @@ class Form:
     def choices(self, question: Question, context: Mapping[str, Any]) -> list[Choice]:
         """What there is to choose from, each with the reason why it cannot be taken now."""
         return [
-            Choice(
-                value=choice["value"] if isinstance(choice, dict) else choice,
-                label=label,
-                why_not=self._render(choice.get("validator", ""), context).strip() if isinstance(choice, dict) else "",
-            )
-            for label, choice in question.choices.items()
+            Choice(value, label, self._why_not(choice, context))
+            for (label, choice), value in zip(question.choices.items(), question.values, strict=True)
         ]
+
+    def _why_not(self, choice: Any, context: Mapping[str, Any]) -> str:
+        """Why a choice cannot be taken now; nothing where it can."""
+        return str(self._render(choice.get("validator", ""), context)).strip() if isinstance(choice, dict) else ""
 
     def check(self, question: Question, value: Any, context: Mapping[str, Any]) -> Any:
         """The answer as Copier would record it, or BadAnswer where Copier would refuse it."""
@@ -122,12 +122,12 @@ class Form:
         return value
 
     def _check_choice(self, question: Question, value: Any, context: Mapping[str, Any]) -> None:
-        for choice in self.choices(question, context):
-            if choice.value == value:
-                if choice.why_not:
+        for choice, one in zip(question.choices.values(), question.values, strict=True):
+            if one == value:  # why the others cannot be taken costs time, and is not asked
+                if why_not := self._why_not(choice, context):
                     possible = [other.value for other in self.choices(question, context) if not other.why_not]
                     raise BadAnswer(
-                        f"{question.flag} {value} cannot be chosen here: {choice.why_not}",
+                        f"{question.flag} {question.kind.said(value, context)} cannot be chosen here: {why_not}",
                         help=f"for example   {join([question.flag, str(possible[0])])}" if possible else "",
                         question=question.name,
                     )
@@ -177,7 +177,7 @@ class Form:
             if question.name == until:
                 break
             if question.name in given and self.is_due(question, context):
-                context[question.name] = self._check_given(question, given[question.name], context)
+                context[question.name] = self._check_given(question, given, context)
             elif self.is_due(question, context) and question.type == "str" and not question.choices:
                 # a text may follow from what a person said, as a package's name from that of the folder
                 context[question.name] = self.check(question, self.default(question, context), context)
@@ -185,10 +185,11 @@ class Form:
                 context[question.name] = self.default(question, context)
         return context
 
-    def _check_given(self, question: Question, value: Any, context: Mapping[str, Any]) -> Any:
+    def _check_given(self, question: Question, given: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
         """Check an answer, proposing the default in place of a refused one where nothing better is known."""
+        value, parts = given[question.name], {name: given[name] for name in question.kind.parts if name in given}
         try:
-            return self.check(question, value, context)
+            return self.check(question, value, {**context, **parts} if parts else context)
         except BadAnswer as error:
             if not error.help and question.kind.proposes_default:
                 default = self.default(question, context)

@@ -25,6 +25,7 @@ class ModelName(OneOrOwn):
         super().__init__(name, own_class)
         self.task = task
         self.names = names
+        self.parts += [library.name for library in names.values()]
 
     def offers(self, choice: Any, context: Mapping[str, Any]) -> bool:
         """Those of another task are not shown."""
@@ -46,6 +47,13 @@ class ModelName(OneOrOwn):
         model = str(self.of(answers))
         library = self.names.get(model)
         return library.prefix + library.of(answers) if library else model
+
+    def said(self, value: Any, context: Mapping[str, Any]) -> str:
+        """That of a library by its name, where one is given."""
+        library = self.names.get(str(value))
+        if library and library.name in context:
+            return library.prefix + str(context[library.name])
+        return super().said(value, context)
 
     def catalogue(self, form: "Form") -> list[str]:
         """The names of the models whose layers are known here."""
@@ -76,7 +84,7 @@ class ModelName(OneOrOwn):
             given.forget(name.name)
             if name.has(str(value)):
                 given.forget(self.own_class.name)
-                given.put(name.name, str(value).removeprefix(name.prefix), source)
+                given.put(name.name, str(value).removeprefix(f"{library}:"), source)
                 given.put(self.name, library, source)
                 return
         super().take(given, value, source)
@@ -112,9 +120,9 @@ class LibraryName(AnswerType):
     has_flag = False
     proposes_default = False
 
-    def __init__(self, name: str, model_flag: str, *, prefix: str = "", how: str, label: str) -> None:
-        super().__init__(name, flag=model_flag, label=label)
-        self.prefix, self.how = prefix, how
+    def __init__(self, library: str, *, prefix: str, how: str) -> None:
+        super().__init__(f"{library}_model", flag="--model", label=f"Of {library}")
+        self.library, self.prefix, self.how = library, prefix, how
 
     def known(self) -> dict[str, int]:
         """The names that are known here, with the parameters of each; of a library with a prefix, none."""
@@ -125,7 +133,7 @@ class LibraryName(AnswerType):
 
     def has(self, value: str) -> bool:
         """Whether a model that is named is one of the library's."""
-        return value.startswith(self.prefix) if self.prefix else value in self.known()
+        return value.startswith(f"{self.library}:") or value in self.known()
 
     def completions(self, form: "Form", context: Mapping[str, Any]) -> list[str]:
         """The names that are known here."""

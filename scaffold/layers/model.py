@@ -1,7 +1,10 @@
 """What is known of a model that is inspected, wherever it comes from."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 
@@ -33,7 +36,16 @@ class Inspected:
 
     def size(self, path: str) -> int:
         """The parameters in a layer."""
-        return sum(count for name, count in self.parameters.items() if f"{name}.".startswith(f"{path}."))
+        return self._sizes.get(path, 0)
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """The parameters in each layer, whatever its depth."""
+        found: dict[str, int] = {}
+        for name, count in self.parameters.items():
+            for path in accumulate(name.split("."), lambda outer, inner: f"{outer}.{inner}"):
+                found[path] = found.get(path, 0) + count
+        return found
 
     def facts(self) -> dict[str, Any]:
         """The same as the catalogue has it, so that groups can be named by the same rules."""
@@ -71,12 +83,7 @@ def of_catalogue(title: str, facts: Mapping[str, Any]) -> Inspected:
 
 def of_tensors(title: str, shapes: Mapping[str, Sequence[int]]) -> Inspected:
     """A file of tensors; what the model does with them cannot be known."""
-    parameters = {}
-    for name, shape in shapes.items():
-        count = 1
-        for side in shape:
-            count *= side
-        parameters[name] = count
+    parameters = {name: math.prod(shape) for name, shape in shapes.items()}
     matrices = [name for name, shape in shapes.items() if len(shape) > 1]
     layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in parameters))
     last = matrices[-1].rpartition(".")[0] or matrices[-1] if matrices else ""

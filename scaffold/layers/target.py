@@ -19,6 +19,7 @@ from scaffold.system.shell import join
 from scaffold.updates import answers_file
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+LARGEST_HEADER = 100_000_000  # in bytes, as safetensors itself has it
 KINDS = "a name (scaffold list models), timm:NAME, package.module:Class, file.py:Class, x.safetensors, run/1"
 
 
@@ -29,28 +30,38 @@ def look(form: Form, target: str, python: str, given: Mapping[str, Any], seconds
         return ask(form, "timm", target.removeprefix("timm:"), target, python, given, seconds)
     if re.fullmatch(r".+:[A-Za-z_]\w*", target):
         place = target.rpartition(":")[0]
-        if place.endswith(".py") and not Path(place).is_file():
-            raise BadAnswer(f"there is no file {place}", at="TARGET")
+        if place.endswith(".py"):
+            _check_file(Path(place))
         return ask(form, "class", target, target, python, given, seconds)
     if (path / "options.json").is_file():
         return run(form, path, python, seconds)
     if path.suffix == ".safetensors" or target.endswith(".safetensors.index.json"):
         return of_tensors(target, shapes_of(path))
     if path.suffix in PICKLED:
-        code = (
-            f"import torch; from safetensors.torch import save_file; save_file(torch.load({target!r}), 'w.safetensors')"
-        )
+        _check_file(path)
+        load, save = f"torch.load({json.dumps(target)})", "from safetensors.torch import save_file"
+        code = f'import torch; {save}; save_file({load}, "{path.stem}.safetensors")'
         raise BadAnswer(
             f"{target} is a pickle, which can run code of whoever made it, and is not opened here",
             at="TARGET",
             help=f"look at the class instead   scaffold inspect file.py:Class\nor turn its tensors into a file that holds no code   {join(['python', '-c', code])}",
         )
+    if path.suffix == ".py":
+        _check_file(path)
+        raise BadAnswer(f"which class of {target}?", at="TARGET", help=join(["scaffold", "inspect", f"{target}:Class"]))
+    if path.is_dir():
+        raise BadAnswer(f"the folder {target} is no run: it has no options.json", at="TARGET", help=KINDS)
     known = MODEL.catalogue(form)
     if target in known:
         return of_catalogue(target, MODEL.facts_for(form, target))
     raise BadAnswer(
         f"there is nothing called '{target}' to look at" + did_you_mean(target, known), at="TARGET", help=KINDS
     )
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise BadAnswer(f"there is no file {path}", at="TARGET")
 
 
 def run(form: Form, path: Path, python: str, seconds: float) -> Inspected:
@@ -123,11 +134,14 @@ def shapes_of(path: Path) -> dict[str, list[int]]:
             return {name: shape for part in parts for name, shape in part.items()}
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > path.stat().st_size:
+            if length > min(path.stat().st_size, LARGEST_HEADER):
                 raise ValueError
             header = json.loads(file.read(length))
-        return {name: list(map(int, one["shape"])) for name, one in header.items() if name != "__metadata__"}
+        shapes = {name: [*map(int, one["shape"])] for name, one in header.items() if name != "__metadata__"}
+        if any(side < 0 for shape in shapes.values() for side in shape):
+            raise ValueError
+        return shapes
     except FileNotFoundError:
         raise BadAnswer(f"there is no file {path}", at="TARGET") from None
-    except (AttributeError, KeyError, TypeError, ValueError, struct.error):
+    except (AttributeError, IsADirectoryError, LookupError, RecursionError, TypeError, ValueError, struct.error):
         raise BadAnswer(f"{path} is damaged, cut short or no file of safetensors", at="TARGET") from None

@@ -60,6 +60,7 @@ class Form:
         environment = SandboxedEnvironment(
             loader=jinja2.FileSystemLoader(self.root),
             extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
+            auto_reload=False,
             **options,
         )
         environment.filters["from_yaml"] = _read_fact  # macros read the same facts for every answer
@@ -91,12 +92,15 @@ class Form:
     def choices(self, question: Question, context: Mapping[str, Any]) -> list[Choice]:
         """What there is to choose from, each with the reason why it cannot be taken now."""
         return [
-            Choice(value, label, self._why_not(choice, context))
-            for (label, choice), value in zip(question.choices.items(), question.values, strict=True)
+            Choice(
+                value=choice["value"] if isinstance(choice, dict) else choice,
+                label=label,
+                why_not=self._why_not(choice, context),
+            )
+            for label, choice in question.choices.items()
         ]
 
     def _why_not(self, choice: Any, context: Mapping[str, Any]) -> str:
-        """Why a choice cannot be taken now; nothing where it can."""
         return str(self._render(choice.get("validator", ""), context)).strip() if isinstance(choice, dict) else ""
 
     def check(self, question: Question, value: Any, context: Mapping[str, Any]) -> Any:
@@ -123,8 +127,9 @@ class Form:
 
     def _check_choice(self, question: Question, value: Any, context: Mapping[str, Any]) -> None:
         for choice, one in zip(question.choices.values(), question.values, strict=True):
-            if one == value:  # why the others cannot be taken costs time, and is not asked
-                if why_not := self._why_not(choice, context):
+            if one == value:
+                why_not = self._why_not(choice, context)
+                if why_not:
                     possible = [other.value for other in self.choices(question, context) if not other.why_not]
                     raise BadAnswer(
                         f"{question.flag} {question.kind.said(value, context)} cannot be chosen here: {why_not}",

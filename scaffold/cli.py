@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 # each adds itself to the program
-from scaffold.commands import change, check, new, smoke, update  # noqa: F401
+from scaffold.commands import change, check, inspect, new, smoke, update  # noqa: F401
 from scaffold.commands import list as list_  # noqa: F401
 from scaffold.commands.program import program
 from scaffold.conversation.output import as_json_text, settings, show

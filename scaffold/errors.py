@@ -89,7 +89,11 @@ def printable(text: str) -> str:
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """The end of a sentence that proposes the nearest known word, or nothing when none is near."""
-    from difflib import get_close_matches
+    from difflib import SequenceMatcher
 
-    near = get_close_matches(word.lower(), known, n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    def plain(text: str) -> str:
+        return text.lower().translate(str.maketrans("ol", "01"))  # letters that are taken for numbers
+
+    alike = {one: SequenceMatcher(None, plain(one), plain(word)).ratio() for one in known}
+    near = max(alike, key=lambda one: alike[one], default="")  # among equals the first
+    return f"; did you mean '{near}'?" if near and alike[near] >= 0.5 else ""

@@ -36,7 +36,7 @@ def groups(package: str) -> dict[str, int]:
     """How many tensors each layer group holds, of the model as it is built for two classes."""
     options = importlib.import_module(f"{package}.options").Options()
     two = ("one", "two")  # classes, targets, whatever the data of the task tell
-    facts = defaultdict(lambda: two, classes=two, image_size=options.image_size or 32)
+    facts = defaultdict(lambda: two, classes=two, image_size=options.image_size or 224)  # what most models are made for
     build = importlib.import_module(f"{package}.model").build_model
     # before 0.4 what the data tell was among the options
     model = build(replace(options, **facts)) if hasattr(options, "classes") else build(options, facts)

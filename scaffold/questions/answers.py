@@ -134,7 +134,7 @@ def complete(form: Form, given: Given, target: str) -> dict[str, Any]:
     context = _fill(form, given, target)
     for name, source in given.sources.items():
         if source.startswith("--") and not form.is_due(form.questions[name], context):
-            raise BadAnswer(f"{source} has no use with these answers", at=source, help=_needs(form, name))
+            raise BadAnswer(f"{source} has no use with these answers", at=source, help=_needs(form, name, source))
     return form.recorded(context)
 
 
@@ -144,10 +144,10 @@ def missing(form: Form, given: Given, target: str | None) -> list[str]:
     return [name for name in asked if name not in given.values]
 
 
-def _needs(form: Form, name: str) -> str:
+def _needs(form: Form, name: str, source: str) -> str:
     """Which answer a question goes with, where copier.yml says it by `x == 'y'`."""
     found = re.search(r"(\w+) == '([^']*)'", str(form.questions[name].when))
-    if not found:
+    if not found or form.questions[found[1]].flag == source:  # which has no use either
         return ""
     return f"it goes with   {form.questions[found[1]].flag} {found[2]}"
 

@@ -132,14 +132,15 @@ class Form:
                 if why_not:
                     possible = [other.value for other in self.choices(question, context) if not other.why_not]
                     raise BadAnswer(
-                        f"{question.flag} {value} cannot be chosen here: {why_not}",
+                        f"{question.flag} {question.kind.said(value, context)} cannot be chosen here: {why_not}",
                         help=f"for example   {join([question.flag, str(possible[0])])}" if possible else "",
                         question=question.name,
                     )
                 return
-        known = question.kind.typed([str(value) for value in question.values])
+        values = [str(value) for value in question.values if question.kind.offers(value, context)]
+        known = question.kind.typed(values)
         raise BadAnswer(
-            f"'{question.flag}' has no '{value}'" + did_you_mean(str(value), known),
+            f"'{question.flag}' has no '{value}'" + did_you_mean(str(value), question.kind.near(values)),
             help=f"there is   {', '.join(known)}",
             question=question.name,
         )
@@ -181,7 +182,7 @@ class Form:
             if question.name == until:
                 break
             if question.name in given and self.is_due(question, context):
-                context[question.name] = self._check_given(question, given[question.name], context)
+                context[question.name] = self._check_given(question, given, context)
             elif self.is_due(question, context) and question.type == "str" and not question.choices:
                 # a text may follow from what a person said, as a package's name from that of the folder
                 context[question.name] = self.check(question, self.default(question, context), context)
@@ -189,10 +190,11 @@ class Form:
                 context[question.name] = self.default(question, context)
         return context
 
-    def _check_given(self, question: Question, value: Any, context: Mapping[str, Any]) -> Any:
+    def _check_given(self, question: Question, given: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
         """Check an answer, proposing the default in place of a refused one where nothing better is known."""
+        value, parts = given[question.name], {name: given[name] for name in question.kind.parts if name in given}
         try:
-            return self.check(question, value, context)
+            return self.check(question, value, {**context, **parts} if parts else context)
         except BadAnswer as error:
             if not error.help and question.kind.proposes_default:
                 default = self.default(question, context)

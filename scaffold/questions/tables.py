@@ -1,12 +1,10 @@
 """What there is to choose from, as tables: rows of named columns."""
 
 import re
-from typing import Any
 
 from scaffold import paths
 from scaffold.errors import BadAnswer, did_you_mean
 from scaffold.questions.answer_types import LOSSES, MODEL, TASK
-from scaffold.questions.copier_yml import read
 from scaffold.questions.form import Form
 from scaffold.questions.layer_groups import parameters_of
 from scaffold.questions.numbers import short_count
@@ -41,13 +39,17 @@ def losses() -> Table:
 
 
 def models() -> Table:
-    """The models of the catalogue, and one's own."""
-    rows, catalogue = [], _catalogue()
-    question = read(paths.template_root())[1][MODEL.name]
+    """The models of the catalogue, those of libraries by name, and one's own."""
+    rows, form = [], Form(paths.template_root())
+    known, question = form.facts_of(MODEL.name), form.questions[MODEL.name]
     for label, name in zip(question.choices, map(str, question.values), strict=True):
-        entry = catalogue.get(name)
-        size = short_count(sum(entry["layers"].values())) if entry else ""
-        rows.append({"name": name, "parameters": size, "about": label.partition(" - ")[2]})
+        about = label.partition(" - ")[2]
+        if name in MODEL.names and MODEL.names[name].known():
+            for model, count in MODEL.names[name].known().items():
+                rows.append({"name": model, "parameters": short_count(count), "about": f"{name}'s"})
+            continue
+        size = short_count(sum(known[name]["layers"].values())) if known[name]["layers"] else ""
+        rows.append({"name": MODEL.typed([name])[0], "parameters": size, "about": about})
     return rows
 
 
@@ -78,15 +80,16 @@ def options() -> Table:
 
 def groups(model: str | None) -> Table:
     """The names that layer groups of a model can have."""
-    catalogue = _catalogue()
-    if model not in catalogue:
+    form = Form(paths.template_root())
+    known = MODEL.catalogue(form)
+    if model not in known:
         raise BadAnswer(
-            f"the catalogue has no model '{model}'" + did_you_mean(model, list(catalogue))
+            f"the catalogue has no model '{model}'" + did_you_mean(model, known)
             if model
             else "the groups of which model?",
-            help=f"scaffold list groups {next(iter(catalogue))}   (there is {', '.join(catalogue)})",
+            help=f"scaffold list groups {known[0]}   (what there is: scaffold list models)",
         )
-    entry = catalogue[model]
+    entry = MODEL.facts_for(form, model)
     rows = [
         {
             "name": name,
@@ -125,9 +128,3 @@ def _options_as_text(table: Table) -> str:
         if said or row["default"]:
             lines.append(" " * width + (" ".join(said) or f"[{row['default']}]"))
     return "\n".join(lines)
-
-
-def _catalogue() -> dict[str, Any]:
-    """What is known of the models, of all but one's own."""
-    known = Form(paths.template_root()).facts_of(MODEL.name)
-    return {name: facts for name, facts in known.items() if facts["layers"]}

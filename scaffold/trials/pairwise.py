@@ -7,6 +7,7 @@ from typing import Any
 
 from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
+from scaffold.trials.values import families
 
 # The value of a question, as its place among those that are tried.
 Choice = tuple[str, int]
@@ -55,17 +56,25 @@ def simplest(form: Form, tried: dict[str, list[Any]], wanted: dict[str, int]) ->
 
 
 def every(form: Form, tried: dict[str, list[Any]], size: int = 2) -> list[Row]:
-    """Rows that hold every pair (or three, or more) of values that any project can hold, found greedily."""
-    left = dict.fromkeys(_all(tried, size))  # a set that keeps its order
+    """Rows that hold every pair (or three, or more) of values that any project can hold, found greedily. The values of a
+    family count as one in them, and each is in some row."""
+    family = families(form, tried)
+
+    def together(choices: Iterable[Choice]) -> Together:
+        return tuple(sorted(family.get(choice, choice) for choice in choices))
+
+    left = dict.fromkeys(map(together, _all(tried, size)))  # a set that keeps its order
+    left |= dict.fromkeys((choice,) for choice in family)
     rows: list[Row] = []
     while left:
         wanted = dict(next(iter(left)))
-        del left[_together(wanted.items())]
+        del left[tuple(sorted(wanted.items()))]
 
         def most_new(name: str, choices: dict[str, int], wanted: dict[str, int] = wanted) -> list[int]:
             others = list(combinations({**wanted, **choices}.items(), size - 1))
             gain = [
-                sum(_together([(name, place), *some]) in left for some in others) for place in range(len(tried[name]))
+                sum(together([(name, place), *some]) in left for some in others) + (((name, place),) in left)
+                for place in range(len(tried[name]))
             ]
             # among equals each row begins elsewhere, or the first values would come again and again
             turn = [(place - len(rows)) % len(gain) for place in range(len(gain))]
@@ -76,7 +85,9 @@ def every(form: Form, tried: dict[str, list[Any]], size: int = 2) -> list[Row]:
             continue  # no project has them all
         rows.append(row)
         for some in combinations(row.choices.items(), size):
-            left.pop(_together(some), None)
+            left.pop(together(some), None)
+        for choice in row.choices.items():
+            left.pop((choice,), None)
     return rows
 
 
@@ -95,8 +106,4 @@ def _all(tried: dict[str, list[Any]], size: int) -> Iterable[Together]:
     names = sorted(tried, key=lambda name: -len(tried[name]))
     for some in combinations(names, size):
         for places in product(*(range(len(tried[name])) for name in some)):
-            yield _together(zip(some, places, strict=True))
-
-
-def _together(choices: Iterable[Choice]) -> Together:
-    return tuple(sorted(choices))
+            yield tuple(zip(some, places, strict=True))

@@ -52,6 +52,7 @@ def train(answers: dict[str, Any], sample: str) -> int:
     package = PACKAGE.of(answers)
     images = Path("smoke-images")
     os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
+    os.environ |= {"HF_HOME": str(Path("torch-home", "huggingface").absolute()), "HF_HUB_OFFLINE": "1"}
     # in a process of its own: those forked from one that had used torch were seen to die in their first step
     writer = CONTEXT.Process(target=prepare, args=(answers, images))
     writer.start()

@@ -32,12 +32,23 @@ def write_weights(answers: dict[str, Any], images: Path) -> None:
     """Weights where the project looks for them, so that nothing is downloaded."""
     import torch
 
+    if WEIGHTS.of(answers) == "pretrained":
+        timm, save_file = importlib.import_module("timm"), importlib.import_module("safetensors.torch").save_file
+        model = MODEL.full_name(answers).removeprefix("timm:")
+        repository = timm.get_pretrained_cfg(model).hf_hub_id.replace("/", "--")
+        kept = Path("torch-home", "huggingface", "hub", f"models--{repository}")  # as it is after a download
+        (kept / "refs").mkdir(parents=True)
+        (kept / "refs" / "main").write_text("0" * 40)
+        (kept / "snapshots" / ("0" * 40)).mkdir(parents=True)
+        save_file(timm.create_model(model).state_dict(), kept / "snapshots" / ("0" * 40) / "model.safetensors")
+        return
     if WEIGHTS.of(answers) == "imagenet":
         from torchvision.models import get_model, get_model_weights
 
-        name = Path(get_model_weights(MODEL.of(answers)).DEFAULT.url).name
+        model = MODEL.full_name(answers)
+        name = Path(get_model_weights(model).DEFAULT.url).name
         file = Path("torch-home", "hub", "checkpoints", name)
-        state = get_model(MODEL.of(answers)).state_dict()
+        state = get_model(model).state_dict()
     else:
         part = {name: importlib.import_module(f"{PACKAGE.of(answers)}.{name}") for name in ("options", "data", "model")}
         opt = part["options"].Options(data_dir=str(images), batch_size=16)

@@ -62,3 +62,17 @@ def tried_values(form: Form, free: dict[str, list[Any]]) -> dict[str, list[Any]]
                 help=f"name two or three there, under values:   {question.name}: [...]",
             )
     return tried
+
+
+def families(form: Form, tried: dict[str, list[Any]]) -> dict[tuple[str, int], tuple[str, int]]:
+    """Each value that belongs to a family, by its question and place, with the first of it: they go with the same other
+    answers, and their projects differ in a name. Models have a family in their facts; those of a library are one."""
+    models, first = tried.get(MODEL.name, []), {}
+    known = form.facts_of(MODEL.name) if models else {}
+    found = {}
+    for place, model in enumerate(models):
+        family = known[model].get("family", model)
+        found[MODEL.name, place] = (MODEL.name, first.setdefault(family, place))
+    for library in MODEL.names.values():
+        found |= {(library.name, place): (library.name, 0) for place in range(len(tried.get(library.name, [])))}
+    return found

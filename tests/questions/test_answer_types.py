@@ -12,6 +12,9 @@ from scaffold.questions.form import Form
 OTHERS = {
     "commands/list.py": {"losses", "model"},  # words of `scaffold list`
     "conversation/layer_groups.py": {"lr"},  # what a layer group has
+    "layers/probe.py": {"lr"},
+    "layers/report.py": {"lr"},
+    "layers/structure.py": {"model"},  # what a module may be called
     "questions/layer_groups.py": {"lr"},
     "questions/tables.py": {"losses"},  # a column
     "updates/summary.py": {"lr"},

@@ -14,7 +14,7 @@ from scaffold.questions.answers import Given, complete
 from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy
 
-FORM_FACTS = ("reserved",)
+FORM_FACTS = ("reserved", "torchvision_models")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scaffold.questions.answer_types import MODEL
 from scaffold.questions.form import Form
 from tests.conftest import ROOT
 
@@ -21,6 +22,7 @@ EXCEPTIONS = {
     "presets/multi-label.yml": "a set of answers",
     "presets/retrieval.yml": "a set of answers",
     "presets/vit-ddp.yml": "a set of answers",
+    "scaffold/commands/inspect.py": "an example in its help",
     "scaffold/commands/list.py": "an example in its help",
     "scaffold/commands/new.py": "an example in its help",
     "template/parts/losses/mse.yml": "the loss that is offered in its place",
@@ -31,12 +33,15 @@ EXCEPTIONS = {
     "tools/keep_checkpoint.py": "keeps runs of two fixed sets of answers for the tests",
     "tools/write_accuracy.py": "measures the rows of docs/accuracy.md",
 }
+# Choices of a model that are libraries, of which much speaks; their models are named by another question.
+LIBRARIES = ("torchvision", "timm")
 
 
 def names(form: Form) -> dict[str, list[str]]:
     """Every task, loss and model, each with the places that are its own."""
     tasks = {task: [f"template/tasks/{task}/"] for task in form.questions["task"].values}
-    models = {model: [f"template/parts/model/{model}."] for model in form.questions["model"].values if model != "own"}
+    chosen = [model for model in form.questions["model"].values if model not in (*LIBRARIES, "own")]
+    models = {model: [f"template/parts/model/{model}."] for model in chosen}
     for task, places in tasks.items():
         for model in [model for model in own_models(form, task) if model in models]:
             models[model] += places  # so does one that has models of its own
@@ -123,7 +128,16 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
         "square",
         "imagenet",
         "family",
+        "least_size",
         "least_size_in_bf16",
+        "image_size",
+        "sized",
+        "step",
+        "auxiliary",
+        "first",
+        "convolution",
+        "last",
+        "embedding",
         "epochs",
         "undecayed",
         "groups",
@@ -132,11 +146,11 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
         "blocks",
         "gives",
         "computes_losses",
-        "image_size",
         "batch_size",
         "lr",
     }
-    for model, facts in form.facts_of("model").items():
+    of_torchvision = {name: MODEL.facts_for(form, name) for name in form.questions["torchvision_models"].default}
+    for model, facts in {**form.facts_of("model"), **of_torchvision}.items():
         assert {"traces", "layers"} <= facts.keys() <= known, model
         assert ("gives" in facts) != ("takes" in facts), model  # a task's own model, or one for data of a kind
 
@@ -149,6 +163,8 @@ def test_each_file_of_facts_belongs_to_a_choice(form: Form) -> None:
     }
     shared = {*form.questions["model"].values} - {Path(path).stem for path in own}
     expected = own | {f"template/parts/model/{model}.yml" for model in shared}
+    named = form.questions["torchvision_models"].default
+    expected |= {f"template/parts/model/torchvision/{name}.yml" for name in named}
     expected |= {f"template/parts/losses/{loss}.yml" for loss in form.questions["shared_losses"].default}
     expected |= {f"template/parts/data/{data}/data.yml" for data in form.questions["data"].values}
     for task, facts in form.facts_of("task").items():

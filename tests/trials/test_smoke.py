@@ -45,8 +45,19 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 
 def allowed(form: Form, tried: dict[str, list[Any]]) -> Iterator[dict[str, int]]:
-    """Every way to answer the questions that forbid one another, as far as it is allowed, found by trying all."""
+    """Every way to answer the questions that forbid one another, as far as it is allowed, found by trying all. Of a family
+    of models, the first."""
+    family = values.families(form, tried)
+    first = product(*(range(len(tried[name])) for name in BOUND[:3]))
+    possible = {
+        places
+        for places in first
+        if family["model", places[2]] == ("model", places[2])
+        and takes(form, {name: tried[name][place] for name, place in zip(BOUND[:3], places, strict=True)})
+    }
     for places in product(*(range(len(tried[name])) for name in BOUND)):
+        if places[:3] not in possible:
+            continue
         choices = dict(zip(BOUND, places, strict=True))
         given = {name: tried[name][place] for name, place in choices.items()}
         due = {
@@ -62,7 +73,9 @@ def allowed(form: Form, tried: dict[str, list[Any]]) -> Iterator[dict[str, int]]
             if not takes(form, {name: value for name, value in given.items() if value is not None}):
                 continue
             # questions with one answer, asked with some
-            asked = {"model_class": given.get("model") == "own", "weights_file": given["weights"] == "file"}
+            asked = {"weights_file": given["weights"] == "file"}
+            for model, name in {"own": "model_class", "torchvision": "torchvision_model", "timm": "timm_model"}.items():
+                asked[name] = given.get("model") == model
             choices |= {name: 0 for name, due in asked.items() if due}
             if not is_asked(form, "data", given["task"]):
                 yield choices
@@ -115,23 +128,27 @@ def test_every_allowed_pair_of_answers_is_in_some_row(form: Form, tried: dict[st
     }
     bound = {name for pair in counted for name in (pair[0], pair[2])}
     free = [name for name in tried if name not in bound]
+    # a model counts by its family; and each of those that are tried is in some row
+    family = values.families(form, tried)
+    assert {*family} <= {choice for row in rows for choice in row.choices.items()}
+    counted_as = [dict(family.get(choice, choice) for choice in row.choices.items()) for row in rows]
     held = {
-        (one, row.choices[one], two, row.choices[two])
-        for row in rows
-        for one in row.choices
-        for two in row.choices
+        (one, choices[one], two, choices[two])
+        for choices in counted_as
+        for one in choices
+        for two in choices
         if one < two
     }
 
     # among the questions that forbid one another, exactly what is allowed
     assert {pair for pair in held if pair[0] in bound and pair[2] in bound} == counted
     # and of the others everything, with everything that is ever allowed
-    values = {(name, place) for pair in counted for name, place in (pair[:2], pair[2:])}
-    values |= {(name, place) for name in free for place in range(len(tried[name]))}
+    every = {(name, place) for pair in counted for name, place in (pair[:2], pair[2:])}
+    every |= {(name, place) for name in free for place in range(len(tried[name]))}
     missing = [
         (one, two)
-        for one in values
-        for two in values
+        for one in every
+        for two in every
         if one[0] < two[0] and (one[0] in free or two[0] in free) and (*one, *two) not in held
     ]
     assert missing == []
@@ -145,9 +162,8 @@ def test_the_rows_are_few_and_answer_everything(form: Form, rows: list[Row]) -> 
 
 def test_three_answers_come_together(form: Form, tried: dict[str, list[Any]]) -> None:
     varied = {name: tried[name] for name in ("distributed", "precision", "optimizer", "ema")}
-    varied["model"] = [
-        model for model in tried["model"] if model != "own" and goes_with(form, "folders", "classification", model)
-    ]  # one's own needs other answers too
+    # one of each family; one's own needs other answers too
+    varied["model"] = ["cnn", "resnet18", "vit", "torchvision", "timm"]
 
     rows = pairwise.every(form, {**{name: values[:1] for name, values in tried.items()}, **varied}, 3)
 

@@ -6,7 +6,7 @@ from scaffold.questions.answer_types.data import DataSource
 from scaffold.questions.answer_types.distributed import Distributed
 from scaffold.questions.answer_types.groups import GroupsFrom, LayerGroups, LayersToSkip
 from scaffold.questions.answer_types.losses import Losses
-from scaffold.questions.answer_types.model import ModelName
+from scaffold.questions.answer_types.model import TIMM, TORCHVISION, LibraryName, ModelName
 from scaffold.questions.answer_types.names import ProjectName
 from scaffold.questions.answer_types.own_class import OwnClass
 
@@ -17,7 +17,9 @@ DATA_CLASS = OwnClass("data_class", flag="--data")
 DATA = DataSource("data", DATA_CLASS)
 LOSSES = Losses("losses", TASK, flag="--loss")
 MODEL_CLASS = OwnClass("model_class", flag="--model")
-MODEL = ModelName("model", MODEL_CLASS, TASK)
+TORCHVISION_MODEL = LibraryName(TORCHVISION, prefix="", how="torchvision-name")
+TIMM_MODEL = LibraryName(TIMM, prefix="timm:", how="timm:name")
+MODEL = ModelName("model", MODEL_CLASS, TASK, {TORCHVISION: TORCHVISION_MODEL, TIMM: TIMM_MODEL})
 WEIGHTS = AnswerType("weights")
 WEIGHTS_FILE = AnswerType("weights_file")
 WEIGHTS_SKIP = LayersToSkip("weights_skip", MODEL)

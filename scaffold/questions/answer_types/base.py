@@ -28,6 +28,7 @@ class AnswerType:
         self.name = name
         self.flag = flag or "--" + name.replace("_", "-")
         self.label = label or name.replace("_", " ").capitalize()
+        self.parts: list[str] = []  # questions that the same words answer
 
     def of(self, answers: Mapping[str, Any]) -> Any:
         """The answer among others."""
@@ -59,6 +60,14 @@ class AnswerType:
     def typed(self, choices: Sequence[str]) -> list[str]:
         """The choices as they are typed."""
         return list(choices)
+
+    def said(self, value: Any, context: Mapping[str, Any]) -> str:
+        """An answer as a person typed it."""
+        return str(value)
+
+    def near(self, choices: Sequence[str]) -> list[str]:
+        """The words among which one is proposed in the place of a misspelt one."""
+        return self.typed(choices)
 
     def how_to_type(self, form: "Form") -> str:
         """How an answer that is no choice is typed, for `scaffold list options`."""

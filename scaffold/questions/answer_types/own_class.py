@@ -19,6 +19,7 @@ class OneOrOwn(AnswerType):
     def __init__(self, name: str, own_class: "OwnClass") -> None:
         super().__init__(name)
         self.own_class = own_class
+        self.parts = [own_class.name]
 
     def take(self, given: "Given", value: Any, source: str) -> None:
         """Take a class for what it is."""
@@ -44,6 +45,10 @@ class OneOrOwn(AnswerType):
     def typed(self, choices: Sequence[str]) -> list[str]:
         """One's own is typed as its class."""
         return ["package.module:Class" if choice == OWN else choice for choice in choices]
+
+    def said(self, value: Any, context: Mapping[str, Any]) -> str:
+        """One's own by its class."""
+        return str(context.get(self.own_class.name, value)) if value == OWN else str(value)
 
     def own_module(self, answers: Mapping[str, Any]) -> tuple[str, str] | None:
         """The module and the name of a class of one's own."""

@@ -1,0 +1,163 @@
+"""`scaffold inspect`: what a model is made of, wherever it comes from, and what layer groups make of it."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+NETS = '''"""Networks to look at."""
+
+import socket
+import time
+
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2))
+        self.head = nn.Linear(16, num_classes)
+
+    def forward(self, x):
+        return self.head(self.backbone(x).mean((2, 3)))
+
+
+class Tied(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.embed = nn.Embedding(100, dim)
+        self.blocks = nn.ModuleList(nn.Linear(dim, dim) for _ in range(2))
+        self.head = nn.Linear(dim, 100, bias=False)
+        self.head.weight = self.embed.weight
+
+
+class Downloads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        socket.create_connection(("weights.example.org", 443))
+
+
+class Reads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(int(torch.arange(5).sum()), 2)
+
+
+class Slow(nn.Module):
+    def __init__(self):
+        time.sleep(600)
+
+
+number = 7
+
+
+def no_model():
+    return 7
+'''
+
+
+@pytest.fixture
+def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with networks of one's own, in which one stands."""
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_name_of_the_catalogue_needs_no_torch(scaffold: Run) -> None:
+    result = scaffold(
+        "inspect", "resnet50", "--group", "stem=0.01", "--group", "backbone=0.1", "--group", "head=1", "--json"
+    )
+
+    found = json.loads(result.out)
+    assert result.code == 0
+    assert (found["parameters"], found["head"]) == (23_528_522, ["fc"])
+    assert [*found["stages"]] == ["stem", "layer1", "layer2", "layer3", "layer4"]
+    assert [(group["name"], group["parameters"]) for group in found["groups"]] == [
+        ("stem", 9536),
+        ("backbone", 23_498_496),
+        ("head", 20_490),
+    ]
+
+
+def test_a_class_is_made_without_its_numbers_and_groups_are_tried(scaffold: Run, nets: Path) -> None:
+    result = scaffold("inspect", "nets.py:Net", "--group", "backbone.0=0.1", "--group", "head=1", "--lr", "0.01")
+
+    assert result.code == 0, result.err
+    words = [line.split() for line in result.out.splitlines()]
+    assert words[0] == ["nets.py:Net:", "1,562", "parameters"]
+    assert ["stem", "224", "14.3", "%", "backbone.0"] in words
+    assert ["backbone.0", "0.1", "0.001", "224", "14.3", "%", "backbone.0"] in words
+    assert ["rest", "1", "0.01", "1,168", "74.8", "%", "backbone.2"] in words
+    assert words[-1] == ["to", "have", "them:", "--group", "backbone.0=0.1", "--group", "head=1"]
+
+
+def test_tied_weights_are_named_and_arguments_given(scaffold: Run, nets: Path) -> None:
+    unsaid = scaffold("inspect", "nets:Tied")
+    found = json.loads(scaffold("inspect", "nets:Tied", "--kw", "dim=16", "--json").out)
+
+    assert (unsaid.code, "needs dim; say them by --kw dim=64" in unsaid.err) == (2, True)
+    assert found["tied"] == [["embed.weight", "head.weight"]]
+    assert found["parameters"] == 1600 + 2 * 272
+
+
+def test_what_looks_at_numbers_is_built_with_them(scaffold: Run, nets: Path) -> None:
+    found = json.loads(scaffold("inspect", "nets:Reads", "--json").out)
+
+    assert (found["parameters"], len(found["notes"])) == (22, 1)
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "said"),
+    [
+        ("nets:Downloads", 1, "wants to download from weights.example.org"),
+        ("nets:Nett", 2, "nets has no Nett; it has"),
+        ("nets:no_model", 2, "makes a int, which is no torch.nn.Module"),
+        ("no_nets:Net", 2, "no_nets cannot be imported"),
+        ("no_nets.py:Net", 2, "there is no file no_nets.py"),
+        ("resnet51", 2, "did you mean 'resnet50'"),
+        ("w.safetensors", 2, "there is no file w.safetensors"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_said_in_a_sentence(
+    scaffold: Run, nets: Path, target: str, code: int, said: str
+) -> None:
+    result = scaffold("inspect", target)
+
+    assert (result.code, said in result.err) == (code, True), result.err
+
+
+def test_a_constructor_that_takes_too_long_is_stopped(scaffold: Run, nets: Path) -> None:
+    result = scaffold("inspect", "nets:Slow", "--seconds", "1")
+
+    assert (result.code, "was not made within 1 seconds" in result.err) == (1, True)
+
+
+def test_a_pickle_is_never_opened(scaffold: Run, nets: Path) -> None:
+    code = b"cposix\nsystem\n(S'touch opened'\ntR."
+    (nets / "w.pt").write_bytes(code)
+
+    result = scaffold("inspect", "w.pt")
+
+    assert (result.code, "is a pickle" in result.err) == (2, True)
+    assert not (nets / "opened").exists()
+
+
+def test_the_header_of_safetensors_is_enough(scaffold: Run, nets: Path) -> None:
+    shapes = {"stem.weight": [8, 3, 3, 3], "fc.weight": [10, 8], "fc.bias": [10]}
+    header = json.dumps(
+        {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    )
+    (nets / "w.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode())
+    (nets / "cut.safetensors").write_bytes(struct.pack("<Q", 10_000) + header.encode())
+
+    found = json.loads(scaffold("inspect", "w.safetensors", "--json").out)
+    cut = scaffold("inspect", "cut.safetensors")
+
+    assert (found["parameters"], found["head"]) == (216 + 80 + 10, ["fc"])
+    assert (cut.code, "damaged, cut short" in cut.err) == (2, True)

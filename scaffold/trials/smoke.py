@@ -8,10 +8,10 @@ from pathlib import Path
 from scaffold.errors import BadAnswer, ProgramMissing
 from scaffold.questions import answers as sources
 from scaffold.questions.answer_types import PACKAGE, PROJECT
-from scaffold.questions.form import Form
 from scaffold.trials import lint, pairwise, values
 from scaffold.trials.cases import Case, cases_of
 from scaffold.trials.idle_choices import idle_choices
+from scaffold.trials.quick_form import QuickForm
 from scaffold.trials.rendered import render_all
 from scaffold.trials.trained import try_all
 
@@ -45,7 +45,7 @@ def run(
     check_programs()
     if not (template / "copier.yml").is_file():
         raise BadAnswer(f"{template} holds no template: there is no copier.yml in it", at="--template")
-    form = Form(template)
+    form = QuickForm(template)
     idle: list[str] = []
     if answers_file or preset:
         given = sources.gather(form, {}, preset=preset, answers_file=answers_file)

@@ -15,11 +15,17 @@ from scaffold.render.rendering import plain_copy
 from scaffold.trials import lint, pairwise, values
 from scaffold.trials.idle_choices import idle_choices
 from scaffold.trials.pairwise import Row
+from scaffold.trials.quick_form import QuickForm
 from tests.conftest import Run, takes
 
 PACKAGE = "template/project/{{ package_name }}"
 # Answers that forbid one another; all others go with everything.
 BOUND = ["task", "losses", "model", "weights", "weights_skip", "groups_from", "layer_groups"]
+
+
+@pytest.fixture(scope="module")
+def form() -> Form:
+    return QuickForm(paths.template_root())
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +83,13 @@ def is_asked(form: Form, name: str, task: str) -> bool:
 def goes_with(form: Form, data: str, task: str, model: str) -> bool:
     """Whether a task and a model can have these data."""
     return takes(form, {"task": task, "data": data, "model": model})
+
+
+def test_a_quick_form_makes_the_same_of_answers_as_a_form(form: Form, rows: list[Row]) -> None:
+    slow = Form(paths.template_root())
+
+    for row in rows[::7]:
+        assert form.fill(row.answers, "p") == slow.fill(row.answers, "p"), row.answers
 
 
 def test_every_allowed_pair_of_answers_is_in_some_row(form: Form, tried: dict[str, list[Any]], rows: list[Row]) -> None:

@@ -331,3 +331,28 @@ def test_a_killed_run_goes_on_with_equal_bits_in_the_project_itself(project: Pat
 @pytest.mark.nightly
 def test_all_its_own_tests_pass_on_two_processes_too(project: Path) -> None:
     own_tests(project)
+
+
+@pytest.mark.parametrize("model", ["deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
+def test_torchvision_s_networks_learn_with_their_auxiliary_classifier(tmp_path: Path, model: str) -> None:
+    with importable(render_project(tmp_path / "net", task="segmentation", model=model, logger="none")) as module:
+        opt = module("options").Options()
+        net = module("model").build_model(opt, {"classes": [*"abc"]})
+        images = torch.rand(2, 3, 64, 64)
+        masks = torch.randint(3, (2, 64, 64), generator=torch.Generator().manual_seed(0)).byte()
+        terms = module("losses").criterion(net.train()(images), masks, opt)
+        terms["loss"].backward()
+
+        expected = terms["cross_entropy"] + terms["dice"] + 0.5 * terms.get("auxiliary", torch.zeros(()))
+        assert float(terms["loss"].detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
+        assert ("auxiliary" in terms) == model.startswith("deeplab")
+        without = [name for name, parameter in net.named_parameters() if parameter.grad is None]
+        assert without == []  # every layer learns
+        assert net.eval()(images).shape == (2, 3, 64, 64)
+        names = {*net.state_dict()}
+
+    from torchvision.models import get_model
+
+    assert names == {
+        *get_model(model, weights_backbone=None, num_classes=3, aux_loss=None if "lr" in model else True).state_dict()
+    }

@@ -14,7 +14,6 @@ def cross_entropy(logits: Tensor, masks: Tensor, opt: Options) -> Tensor:
 
     `logits` have shape (n, classes, height, width), `masks` (n, height, width).
     """
-    smoothing = opt.label_smoothing
-    return F.cross_entropy(
-        logits.float(), masks.long(), ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
-    )
+    settings = {"ignore_index": IGNORED, "label_smoothing": opt.label_smoothing}
+    # summed here, since torch's own sum has no fixed order on a GPU
+    return F.cross_entropy(logits.float(), masks.long(), reduction="none", **settings).sum()

@@ -1,0 +1,24 @@
+def find_image(files: Files, name: str, near: str) -> str | None:
+    """The path of the image that the annotation `near` calls `name`; None: there is none."""
+    place, base = os.path.split(os.path.normpath(name.replace("\\", "/")))
+    known = files.images.get(base, [])
+    if len(known) > 1:  # the same name in several folders: first seen from the annotation, then by its end
+        beside = os.path.normpath(os.path.join(os.path.dirname(near), place, base))
+        ending = os.path.join(os.sep, place, base)
+        known = [path for path in known if os.path.normpath(path) == beside] or known
+        known = [path for path in known if path.endswith(ending)] if len(known) > 1 else known
+        if len(known) != 1:
+            raise RunError(f"{near} calls an image {name}, and several have that name; let it say in which folder")
+    return known[0] if known else None
+
+
+def refuse_missing(files: Files, missing: list[str]) -> None:
+    """Refuses annotations of images that are not there."""
+    if missing:
+        some = f"{len(missing)} images that are not there: {', '.join(missing[:3])}"
+        raise RunError(f"the annotations in {files.folder} name {some}; add them, or drop what names them")
+
+
+def malformed(path: str, problem: object) -> RunError:
+    """What to say of a file that is not as its format wants it."""
+    return RunError(f"{path} cannot be read as annotations: {problem}; mend or remove it")

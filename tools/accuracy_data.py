@@ -91,8 +91,8 @@ DATA: dict[str, Callable[[], tuple[Images, Images]]] = {
     "20 digits a class": lambda: digits(8, 20),
     "10 digits a class": lambda: digits(8, 10),
     "glyphs of digits": lambda: glyphs(8, "0123456789", 12),
-    "photographs": lambda: photographs(48, 48, 30),
-    "wide photographs": lambda: photographs(48, 96, 30),
+    "photographs": lambda: photographs(32, 32, 30),
+    "wide photographs": lambda: photographs(32, 64, 30),
 }
 
 

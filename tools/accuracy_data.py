@@ -89,10 +89,9 @@ def photographs(height: int, width: int, each: int) -> tuple[Images, Images]:
 DATA: dict[str, Callable[[], tuple[Images, Images]]] = {
     "digits 0 to 7": lambda: digits(8, classes="01234567"),
     "20 digits a class": lambda: digits(8, 20),
-    "10 digits a class": lambda: digits(8, 10),
+    "5 digits a class": lambda: digits(8, 5),
     "glyphs of digits": lambda: glyphs(8, "0123456789", 12),
-    "photographs": lambda: photographs(32, 32, 30),
-    "wide photographs": lambda: photographs(32, 64, 30),
+    "photographs": lambda: photographs(24, 24, 30),
 }
 
 

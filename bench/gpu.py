@@ -1291,8 +1291,8 @@ PARTS = (
         110,
         40,
     ),
-    Part("resnet50 fp32", "the same in 32 bits", partial(speed, "resnet50 fp32"), 45, 25),
-    Part("cnn", "the same with the default project", partial(speed, "cnn"), 30, 15),
+    Part("resnet50 fp32", "the same in 32 bits", partial(speed, "resnet50 fp32"), 60, 25),
+    Part("cnn", "the same with the default project", partial(speed, "cnn"), 45, 15),
     Part("transformer", "the same with a small transformer", partial(speed, "transformer"), 45, 25),
     Part("compiled", "resnet50 in bf16, compiled", partial(speed, "compiled"), 150, 60),
 )

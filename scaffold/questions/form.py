@@ -60,6 +60,7 @@ class Form:
         environment = SandboxedEnvironment(
             loader=jinja2.FileSystemLoader(self.root),
             extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
+            auto_reload=False,
             **options,
         )
         environment.filters["from_yaml"] = _read_fact  # macros read the same facts for every answer
@@ -94,10 +95,13 @@ class Form:
             Choice(
                 value=choice["value"] if isinstance(choice, dict) else choice,
                 label=label,
-                why_not=self._render(choice.get("validator", ""), context).strip() if isinstance(choice, dict) else "",
+                why_not=self._why_not(choice, context),
             )
             for label, choice in question.choices.items()
         ]
+
+    def _why_not(self, choice: Any, context: Mapping[str, Any]) -> str:
+        return str(self._render(choice.get("validator", ""), context)).strip() if isinstance(choice, dict) else ""
 
     def check(self, question: Question, value: Any, context: Mapping[str, Any]) -> Any:
         """The answer as Copier would record it, or BadAnswer where Copier would refuse it."""
@@ -122,12 +126,13 @@ class Form:
         return value
 
     def _check_choice(self, question: Question, value: Any, context: Mapping[str, Any]) -> None:
-        for choice in self.choices(question, context):
-            if choice.value == value:
-                if choice.why_not:
+        for choice, one in zip(question.choices.values(), question.values, strict=True):
+            if one == value:
+                why_not = self._why_not(choice, context)
+                if why_not:
                     possible = [other.value for other in self.choices(question, context) if not other.why_not]
                     raise BadAnswer(
-                        f"{question.flag} {value} cannot be chosen here: {choice.why_not}",
+                        f"{question.flag} {value} cannot be chosen here: {why_not}",
                         help=f"for example   {join([question.flag, str(possible[0])])}" if possible else "",
                         question=question.name,
                     )

@@ -269,11 +269,12 @@ def test_a_worker_that_raises_says_why(project: Rendered, work: Path, what: str,
 
 
 @pytest.mark.timed
-def test_a_worker_that_crashes_is_told_with_what_it_read(project: Rendered, work: Path) -> None:
+@pytest.mark.parametrize("unnoticed", [[], [("unnoticed_workers", {})]], ids=["by signal", "by its absence"])
+def test_a_worker_that_crashes_is_told_with_what_it_read(project: Rendered, work: Path, unnoticed: list[Fault]) -> None:
     workers = project("workers")
     crash: Fault = ("bad_worker", {"package": workers.package, "what": "crash", "number": 30})
 
-    ended = workers.run(work, *EPOCHS, faults=[crash])
+    ended = workers.run(work, *EPOCHS, faults=[crash, *unnoticed])
 
     assert ended.code == 2, ended.said
     assert "a loader worker crashed" in ended.said

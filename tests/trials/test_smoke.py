@@ -15,11 +15,17 @@ from scaffold.render.rendering import plain_copy
 from scaffold.trials import lint, pairwise, values
 from scaffold.trials.idle_choices import idle_choices
 from scaffold.trials.pairwise import Row
+from scaffold.trials.quick_form import QuickForm
 from tests.conftest import Run, takes
 
 PACKAGE = "template/project/{{ package_name }}"
 # Answers that forbid one another; all others go with everything.
 BOUND = ["task", "losses", "model", "weights", "weights_skip", "groups_from", "layer_groups"]
+
+
+@pytest.fixture(scope="module")
+def form() -> Form:
+    return QuickForm(paths.template_root())
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +83,26 @@ def is_asked(form: Form, name: str, task: str) -> bool:
 def goes_with(form: Form, data: str, task: str, model: str) -> bool:
     """Whether a task and a model can have these data."""
     return takes(form, {"task": task, "data": data, "model": model})
+
+
+def test_a_quick_form_makes_the_same_of_answers_as_a_form(form: Form, rows: list[Row]) -> None:
+    slow = Form(paths.template_root())
+
+    for row in rows[::7]:
+        assert form.fill(row.answers, "p") == slow.fill(row.answers, "p"), row.answers
+
+
+def test_the_first_rows_hold_what_most_can_go_wrong_in(rows: list[Row]) -> None:
+    def held(some: list[Row]) -> int:
+        return len({pair for row in some for pair in combinations(sorted(row.choices.items()), 2)})
+
+    ordered = pairwise.telling_first(rows)
+
+    assert sorted(map(id, ordered)) == sorted(map(id, rows))
+    assert held(ordered[:40]) > 0.8 * held(rows)
+    assert {choice for row in ordered[:40] for choice in row.choices.items()} == {
+        choice for row in rows for choice in row.choices.items()
+    }
 
 
 def test_every_allowed_pair_of_answers_is_in_some_row(form: Form, tried: dict[str, list[Any]], rows: list[Row]) -> None:

@@ -419,6 +419,12 @@ def bad_worker(package: str, what: str, number: int) -> None:
     data.MyDataset.__getitem__ = bad
 
 
+def unnoticed_workers() -> None:
+    """torch does not hear of a loader worker's end by a signal, as when another wait for it comes first."""
+    signal_handling = import_module("torch.utils.data._utils.signal_handling")
+    signal_handling._set_SIGCHLD_handler = lambda: None
+
+
 def signal_after(seconds: float, number: int) -> None:
     """Sends this process a signal after so many seconds."""
     timer = threading.Timer(seconds, os.kill, (os.getpid(), number))

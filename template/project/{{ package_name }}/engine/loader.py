@@ -337,6 +337,8 @@ def load(loader: Loader) -> Iterator[list[Part]]:
         except RuntimeError as problem:
             if any(words in str(problem) for words in NO_RESOURCES):
                 no_resources(problem)
+            if "exited unexpectedly" in str(problem):  # its end was seen before torch was told by a signal
+                raise worker_died(_how_workers_ended(iterator) or problem) from None
             if "DataLoader timed out" not in str(problem):
                 raise
             if Signals.asked and batch_sampler(loader).process.world == 1:  # several would have to agree on it

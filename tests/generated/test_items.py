@@ -19,7 +19,7 @@ pytest_plugins = ["tests.reliability.crash.fixtures"]
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
 
 DATA = "PACKAGE/data.py"
-RETURN = "as_trained(self.facts))\n        return image, self.labels[number]\n"
+RETURN = "as_trained(self.facts), view=self.view)\n        return image, self.labels[number]\n"
 CLASS = "\n\ndef load_data("
 IMPORTS: Change = (
     DATA,

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scaffold import paths
 from scaffold.errors import BadAnswer
 from scaffold.questions import layer_groups as layers
+from scaffold.questions.answers import complete, gather
 from scaffold.questions.form import Form
 
 CATALOGUE = {name: facts for name, facts in Form(paths.template_root()).facts_of("model").items() if facts["layers"]}
@@ -187,3 +188,21 @@ def test_groups_are_written_as_what_is_read_back_as_the_same(case: tuple[str, bo
         size = sum(entry["layers"][layer] for layer in whole)
         assert len(taken) == len(set(taken))
         assert layers.parameters_of(taken, entry) == size
+
+
+@pytest.mark.parametrize(
+    ("flags", "rate"),
+    [
+        ({}, 0.002),
+        ({"weights": "file", "weights_file": "w.pt"}, 0.006),  # of the head: docs/accuracy.md
+        ({"weights": "file", "weights_file": "w.pt", "groups_from": "scratch"}, 0.002),
+        ({"weights": "file", "weights_file": "w.pt", "groups_from": "gradual"}, 0.002),
+        ({"weights": "imagenet", "model": "resnet18"}, 0.001),
+        ({"weights": "imagenet", "model": "resnet18", "groups_from": "scratch"}, 0.0003),
+        ({"weights": "imagenet", "model": "resnet18", "optimizer": "sgd"}, 0.01),
+    ],
+)
+def test_the_rate_follows_from_where_the_weights_come_from(flags: dict[str, str], rate: float) -> None:
+    form = Form(paths.template_root())
+
+    assert complete(form, gather(form, flags, preset=None, answers_file=None), "digits")["lr"] == rate

@@ -602,8 +602,8 @@ MORE = [
         edit=(
             (
                 DATA,
-                "as_trained(self.facts))\n        return",
-                "as_trained(self.facts))\n        image = image.flip(2) if torch.rand(()) < 0.5 else image\n        return",
+                "as_trained(self.facts), view=self.view)\n        return",
+                "as_trained(self.facts), view=self.view)\n        image = image.flip(2) if torch.rand(()) < 0.5 else image\n        return",
             ),
         ),
     ),

@@ -182,6 +182,8 @@ SINGLE = [
     warned("single", "rotate", 10.0, 40.0),
     warned("single", "zoom", 0.1, 0.4),
     warned("single", "flip", False, True),
+    warned("single", "mixup", 0.0, 0.2),
+    warned("single", "cutmix", 0.0, 1.0),
     grouped("losses", {"cross_entropy": 1.0}, "cross_entropy", 0.5, times("train/loss", 0.5)),
     refused("single", "seed", 2022, 7),
     refused("single", "batch-size", 16, 8),
@@ -219,6 +221,9 @@ OTHERS = [
         rate_at(12),
         "milestones",
     ),
+    warned("single", "crop-scale", 0.0, 0.5),
+    warned("single", "color-jitter", 0.0, 0.4),
+    warned("single", "auto-augment", "none", "randaugment"),
     warned("one_cycle", "epochs", 4, 5, ends_at(15)),
     warned("one_cycle", "cycle-momentum", True, False),
     warned("rich", "dropout", 0.1, 0.5),
@@ -643,6 +648,7 @@ TOLD |= {"balance"}  # in which order
 TOLD |= {"steps", "least_epochs", "least_steps"}  # how long it takes
 TOLD |= {"warmup", "milestones", "gamma", "step_size", "cycle_momentum"}  # the schedule
 TOLD |= {"shift", "rotate", "zoom", "flip", "brightness"}  # augmentation
+TOLD |= {"crop_scale", "color_jitter", "auto_augment", "mixup", "cutmix"}
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made
 TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta", "pos_weight"}  # how a loss is counted
 TOLD |= {"lambda_coord", "lambda_noobj"}

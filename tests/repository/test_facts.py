@@ -115,7 +115,7 @@ def test_what_belongs_to_a_name_may_say_it(form: Form) -> None:
 
 def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> None:
     known = {"about", "takes", "needs", "losses", "targets", "new_classes", "report", "gallery", "epochs", "traces"}
-    known |= {"data", "model", "loss_of_model", "usual_losses", "batch_size"}
+    known |= {"data", "model", "loss_of_model", "usual_losses", "batch_size", "mixes"}
     for task, facts in form.facts_of("task").items():
         assert facts.keys() <= known, task
         assert {"about", "takes", "losses", "epochs", "traces"} <= facts.keys(), task

@@ -160,4 +160,4 @@ def test_what_is_predicted_are_the_labels_above_the_threshold(project: Path) -> 
 
 
 def test_the_project_s_own_tests_pass_and_it_goes_on_to_the_same_bits(project: Path) -> None:
-    own_tests(project)
+    own_tests(project, *(f"tests/test_{name}.py" for name in ("data", "train", "resume", "ranks")))

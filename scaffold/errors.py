@@ -90,10 +90,12 @@ def printable(text: str) -> str:
 def did_you_mean(word: str, known: list[str]) -> str:
     """The end of a sentence that proposes the nearest known word, or nothing when none is near."""
     from difflib import SequenceMatcher
+    from os.path import commonprefix
 
     def plain(text: str) -> str:
         return text.lower().translate(str.maketrans("ol", "01"))  # letters that are taken for numbers
 
     alike = {one: SequenceMatcher(None, plain(one), plain(word)).ratio() for one in known}
-    near = max(alike, key=lambda one: alike[one], default="")  # among equals the first
+    # among equals the one that begins alike
+    near = max(alike, key=lambda one: (alike[one], len(commonprefix([plain(one), plain(word)]))), default="")
     return f"; did you mean '{near}'?" if near and alike[near] >= 0.5 else ""

@@ -90,12 +90,13 @@ def printable(text: str) -> str:
 def did_you_mean(word: str, known: list[str]) -> str:
     """The end of a sentence that proposes the nearest known word, or nothing when none is near."""
     from difflib import SequenceMatcher
-    from os.path import commonprefix
 
     def plain(text: str) -> str:
         return text.lower().translate(str.maketrans("ol", "01"))  # letters that are taken for numbers
 
-    alike = {one: SequenceMatcher(None, plain(one), plain(word)).ratio() for one in known}
-    # among equals the one that begins alike
-    near = max(alike, key=lambda one: (alike[one], len(commonprefix([plain(one), plain(word)]))), default="")
-    return f"; did you mean '{near}'?" if near and alike[near] >= 0.5 else ""
+    def nearness(one: str) -> tuple[float, int]:
+        match = SequenceMatcher(None, plain(one), plain(word))
+        return match.ratio(), match.find_longest_match().size  # among equals the one with more in a row
+
+    near = max(known, key=nearness, default="")
+    return f"; did you mean '{near}'?" if near and nearness(near)[0] >= 0.5 else ""

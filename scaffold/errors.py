@@ -94,6 +94,9 @@ def did_you_mean(word: str, known: list[str]) -> str:
     def plain(text: str) -> str:
         return text.lower().translate(str.maketrans("ol", "01"))  # letters that are taken for numbers
 
-    alike = {one: SequenceMatcher(None, plain(one), plain(word)).ratio() for one in known}
-    near = max(alike, key=lambda one: alike[one], default="")  # among equals the first
-    return f"; did you mean '{near}'?" if near and alike[near] >= 0.5 else ""
+    def nearness(one: str) -> tuple[float, int]:
+        match = SequenceMatcher(None, plain(one), plain(word))
+        return match.ratio(), match.find_longest_match().size  # among equals the one with more in a row
+
+    near = max(known, key=nearness, default="")
+    return f"; did you mean '{near}'?" if near and nearness(near)[0] >= 0.5 else ""

@@ -49,7 +49,11 @@ def inspect(
     facts = model.facts()
     tried: list[dict[str, Any]] = model.groups
     if groups:
-        tried = layer_groups.read_groups(list(groups), model.title, facts, has_head=bool(model.head))
+        try:
+            tried = layer_groups.read_groups(list(groups), model.title, facts, has_head=bool(model.head))
+        except BadAnswer as error:
+            error.help = error.help.replace("scaffold list groups", "scaffold inspect --depth 9")
+            raise
     rate = model.lr if lr is None else lr
     if as_json:
         click.echo(as_json_text(report.as_data(model, tried, rate)))

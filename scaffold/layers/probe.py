@@ -59,6 +59,8 @@ def main(kind: str, target: str, arguments: str) -> dict[str, Any]:
         notes.append(f"while it is made it wants to download from {hosts[0]}, which was refused")
     if not isinstance(made, torch.nn.Module):
         raise Wrong("answer", f"{target} makes a {type(made).__name__}, which is no torch.nn.Module")
+    if next(made.parameters(), None) is None:
+        raise Wrong("answer", f"{target} has no parameters")
     return {**told(made), **about, "notes": notes}
 
 

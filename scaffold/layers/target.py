@@ -36,7 +36,10 @@ def look(form: Form, target: str, python: str, given: Mapping[str, Any], seconds
     if (path / "options.json").is_file():
         return run(form, path, python, seconds)
     if path.suffix == ".safetensors" or target.endswith(".safetensors.index.json"):
-        return of_tensors(target, shapes_of(path))
+        shapes = shapes_of(path)
+        if not shapes:
+            raise BadAnswer(f"{target} holds no tensors", at="TARGET")
+        return of_tensors(target, shapes)
     if path.suffix in PICKLED:
         _check_file(path)
         load, save = f"torch.load({json.dumps(target)})", "from safetensors.torch import save_file"
@@ -101,7 +104,7 @@ def ask(
         raise _failed(f"{title} was not made within {seconds:g} seconds", "give it more   --seconds 600") from None
     except OSError as error:
         raise _failed(f"{program} cannot be run: {error.strerror}", "name another   --python PATH") from None
-    for line in done.stdout.splitlines():
+    for line in reversed(done.stdout.splitlines()):  # the model's own code may print anything before
         if line.startswith(probe.MARK):
             return _read(title, json.loads(line.removeprefix(probe.MARK)))
     said = done.stderr.strip().splitlines()

@@ -61,14 +61,14 @@ def every(form: Form, tried: dict[str, list[Any]], size: int = 2) -> list[Row]:
     family = families(form, tried)
 
     def together(choices: Iterable[Choice]) -> Together:
-        return tuple(sorted(family.get(choice, choice) for choice in choices))
+        return _together(family.get(choice, choice) for choice in choices)
 
     left = dict.fromkeys(map(together, _all(tried, size)))  # a set that keeps its order
     left |= dict.fromkeys((choice,) for choice in family)
     rows: list[Row] = []
     while left:
         wanted = dict(next(iter(left)))
-        del left[tuple(sorted(wanted.items()))]
+        del left[_together(wanted.items())]
 
         def most_new(name: str, choices: dict[str, int], wanted: dict[str, int] = wanted) -> list[int]:
             others = list(combinations({**wanted, **choices}.items(), size - 1))
@@ -107,3 +107,7 @@ def _all(tried: dict[str, list[Any]], size: int) -> Iterable[Together]:
     for some in combinations(names, size):
         for places in product(*(range(len(tried[name])) for name in some)):
             yield tuple(zip(some, places, strict=True))
+
+
+def _together(choices: Iterable[Choice]) -> Together:
+    return tuple(sorted(choices))

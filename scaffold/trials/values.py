@@ -68,9 +68,10 @@ def tried_values(form: Form, free: dict[str, list[Any]]) -> dict[str, list[Any]]
 def families(form: Form, tried: dict[str, list[Any]]) -> dict[tuple[str, int], tuple[str, int]]:
     """Each value that belongs to a family, by its question and place, with the first of it: they go with the same other
     answers, and their projects differ in a name. Models have a family in their facts; those of a library are one."""
-    models, first = tried.get(MODEL.name, []), {}
+    models = tried.get(MODEL.name, [])
+    first: dict[str, int] = {}
     known = form.facts_of(MODEL.name) if models else {}
-    found = {}
+    found: dict[tuple[str, int], tuple[str, int]] = {}
     for place, model in enumerate(models):
         family = known[model].get("family", model)
         found[MODEL.name, place] = (MODEL.name, first.setdefault(family, place))

@@ -2,14 +2,18 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
+from scaffold.layers.model import of_tensors
+from scaffold.layers.report import as_text
 from tests.conftest import Run
 
 NETS = '''"""Networks to look at."""
 
+import os
 import socket
 import time
 
@@ -51,6 +55,17 @@ class Reads(nn.Module):
 class Slow(nn.Module):
     def __init__(self):
         time.sleep(600)
+
+
+class Empty(nn.Module):
+    pass
+
+
+class Prints(nn.Module):
+    def __init__(self):
+        super().__init__()
+        os.system("echo 'scaffold-inspect {}'")
+        self.layer = nn.Linear(2, 2)
 
 
 number = 7
@@ -122,6 +137,10 @@ def test_what_looks_at_numbers_is_built_with_them(scaffold: Run, nets: Path) -> 
         ("no_nets.py:Net", 2, "there is no file no_nets.py"),
         ("resnet51", 2, "did you mean 'resnet50'"),
         ("w.safetensors", 2, "there is no file w.safetensors"),
+        ("w.pt", 2, "there is no file w.pt"),
+        ("nets.py", 2, "which class of nets.py?"),
+        (".", 2, "is no run"),
+        ("nets:Empty", 2, "nets:Empty has no parameters"),
     ],
 )
 def test_what_cannot_be_looked_at_is_said_in_a_sentence(
@@ -130,6 +149,29 @@ def test_what_cannot_be_looked_at_is_said_in_a_sentence(
     result = scaffold("inspect", target)
 
     assert (result.code, said in result.err) == (code, True), result.err
+
+
+def test_what_a_model_prints_is_not_taken_for_the_answer(scaffold: Run, nets: Path) -> None:
+    assert json.loads(scaffold("inspect", "nets:Prints", "--json").out)["parameters"] == 6
+
+
+def test_many_tensors_are_shown_at_once(nets: Path) -> None:
+    shapes = {f"layers.{block}.w{number}": [2, 2] for block in range(2000) for number in range(10)}
+    begin = time.process_time()
+
+    shown = as_text(of_tensors("w.safetensors", shapes), [], 0.0, depth=2)
+
+    assert "80,000 parameters" in shown
+    assert time.process_time() - begin < 5  # half a second; 100 when each layer looked at every tensor
+
+
+@pytest.mark.parametrize("header", ["[]", "[" * 100_000, '{"a": {"shape": [-3]}}', '{"a": 1}'])
+def test_a_header_that_is_none_is_damage(header: str, scaffold: Run, nets: Path) -> None:
+    (nets / "w.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode())
+
+    result = scaffold("inspect", "w.safetensors")
+
+    assert (result.code, "is damaged" in result.err) == (2, True), result.err
 
 
 def test_a_constructor_that_takes_too_long_is_stopped(scaffold: Run, nets: Path) -> None:

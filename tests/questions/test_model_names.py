@@ -46,6 +46,12 @@ def test_a_file_of_answers_may_name_a_model_of_torchvision(form: Form, tmp_path:
     assert (found["model"], found["torchvision_model"]) == ("torchvision", "convnext_tiny")
 
 
+def test_the_name_of_the_library_may_stand_before_a_name_of_torchvision(form: Form) -> None:
+    assert answers_to(form, model="torchvision:swin_t") == answers_to(form, model="swin_t")
+    with pytest.raises(BadAnswer, match='torchvision has no other network "swin_x"'):
+        answers_to(form, model="torchvision:swin_x")
+
+
 def test_another_model_leaves_nothing_of_the_one_before(form: Form) -> None:
     given = Given()
     for name in ("convnext_tiny", "timm:test_vit", "my.net:Net", "cnn"):
@@ -55,7 +61,7 @@ def test_another_model_leaves_nothing_of_the_one_before(form: Form) -> None:
 
 
 def test_a_misspelt_name_is_refused_with_one_near_to_it(form: Form) -> None:
-    with pytest.raises(BadAnswer, match="did you mean 'efficientnet_b"):
+    with pytest.raises(BadAnswer, match="did you mean 'efficientnet_b0'"):
         answers_to(form, model="efficientnet_bo")
     with pytest.raises(BadAnswer, match="is no name of a model of timm"):
         answers_to(form, model="timm:No such")
@@ -66,7 +72,7 @@ def test_a_misspelt_name_is_refused_with_one_near_to_it(form: Form) -> None:
 
 def test_they_take_images(form: Form) -> None:
     for name in ("efficientnet_b0", "timm:test_vit"):
-        with pytest.raises(BadAnswer, match="it takes images, and these data are features"):
+        with pytest.raises(BadAnswer, match=f"--model {name} cannot .* it takes images, and these data are features"):
             answers_to(form, model=name, data="features")
 
 

@@ -17,6 +17,7 @@ from scaffold.errors import BadAnswer
 @click.option("--triples", is_flag=True, help="Try every three answers that go together.")
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, metavar="N", help="So many at a time.")
 @click.option("--train", type=click.IntRange(0), default=12, show_default=True, metavar="N", help="Train so many.")
+@click.option("--types", type=click.IntRange(0), metavar="N", help="Check the types of so many.  [default: all]")
 @click.option("--template", metavar="DIR", help="The template in DIR, such as a fork's checkout.")
 def smoke(
     answers_file: str | None,
@@ -25,6 +26,7 @@ def smoke(
     triples: bool,
     jobs: int,
     train: int,
+    types: int | None,
     template: str | None,
 ) -> None:
     """Try the template: render, lint, type and train many projects.
@@ -46,7 +48,8 @@ def smoke(
         raise BadAnswer(f"{flag} makes its own answers", at=flag, help="leave out --answers and --preset")
     root = Path(template).absolute() if template else template_root()
     say: Callable[[str], None] = (lambda _: None) if settings.get("quiet") else show
-    cases, idle = trials.run(root, answers_file, preset, say, jobs=jobs, train=train, size=3 if triples else 2)
+    size = 3 if triples else 2
+    cases, idle = trials.run(root, answers_file, preset, say, jobs=jobs, train=train, types=types, size=size)
     click.echo(table(cases))
     bad = [line for line in (failures(cases), *idle) if line]
     click.echo("\n" + "\n\n".join(bad) if bad else f"\nall {len(cases)} projects are fine")

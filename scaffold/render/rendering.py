@@ -42,8 +42,10 @@ def plain_copy(root: Path, folder: Path) -> Path:
     for path in _template_files(root):
         target = folder / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-        target.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
+        target.write_bytes(path.read_bytes())  # with the mode that the umask leaves, which Copier hands on
+        if path.stat().st_mode & stat.S_IXUSR:
+            mode = stat.S_IMODE(target.stat().st_mode)
+            target.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may execute it
     return folder
 
 

@@ -176,7 +176,7 @@ def traces(folder: Path, answers: Mapping[str, Any], words: Mapping[str, Mapping
     for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".toml", ".sh")):
         text = path.read_text(encoding="utf-8")
         for word in [word for word in foreign if word not in own]:
-            if re.search(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", text):
+            if word in text and re.search(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", text):
                 name = path.relative_to(folder).as_posix()
                 problems.append(f"{name}: {word!r} belongs to {foreign[word]}, which was not chosen")
     return problems

@@ -80,6 +80,16 @@ def every(form: Form, tried: dict[str, list[Any]], size: int = 2) -> list[Row]:
     return rows
 
 
+def telling_first(rows: list[Row], size: int = 2) -> list[Row]:
+    """The rows in such an order that however many come first hold as many of the pairs as so few can, nearly."""
+    left, ordered = [(row, {_together(some) for some in combinations(row.choices.items(), size)}) for row in rows], []
+    while left:
+        row, held = max(left, key=lambda entry: len(entry[1]))  # the first of equals
+        ordered.append(row)
+        left = [(other, new - held) for other, new in left if other is not row]
+    return ordered
+
+
 def _all(tried: dict[str, list[Any]], size: int) -> Iterable[Together]:
     """So many values of different questions, in all ways, those of the questions with the most values first."""
     names = sorted(tried, key=lambda name: -len(tried[name]))

@@ -36,6 +36,7 @@ def run(
     *,
     jobs: int,
     train: int,
+    types: int | None = None,
     size: int = 2,
 ) -> tuple[list[Case], list[str]]:
     """Try the answers of a file or a preset, else every pair (or three) of answers.
@@ -54,13 +55,13 @@ def run(
         tried = values.tried_values(form, values.facts(template)["values"])
         which = "pair of answers" if size == 2 else "three answers that go together"
         say(f"looking for projects that hold every {which}")
-        rows = [row.answers for row in pairwise.every(form, tried, size)]
+        rows = [row.answers for row in pairwise.telling_first(pairwise.every(form, tried, size), size)]
         say(f"{len(rows)} projects do")
         idle = idle_choices(template, form, tried, jobs)
         say(f"choices: {len(idle)} change nothing")
     cases = cases_of(form, rows)
     with tempfile.TemporaryDirectory(prefix="torch-scaffold-") as folder:
-        smoke(template, cases, say, jobs=jobs, train=train, root=Path(folder).resolve())
+        smoke(template, cases, say, jobs=jobs, train=train, types=types, root=Path(folder).resolve())
     return cases, idle
 
 
@@ -71,25 +72,29 @@ def smoke(
     *,
     jobs: int,
     train: int,
+    types: int | None = None,
     root: Path,
 ) -> None:
-    """Try the cases in a folder: render and lint all, train the first few that could be rendered."""
+    """Try the cases in a folder: render and lint all; check the types of the first so many (else all) that could be
+    rendered, and train the first few."""
     words = values.facts(template)["traces"]
     render_all(template, cases, root / "projects", jobs)
     rendered = [case for case in cases if "render" in case.done]
     say(f"rendered {len(rendered)} of {len(cases)} projects")
     projects = {case.name: root / "projects" / case.name for case in rendered}
     packages = {case.name: str(PACKAGE.of(case.answers)) for case in rendered}
+    typed = {projects[case.name]: packages[case.name] for case in rendered[:types]}
     for stage, found in (
         ("ruff", lint.ruff(root / "projects", "check")),
         ("format", lint.ruff(root / "projects", "format", "--check")),
         ("parse", {name: lint.parse(folder) for name, folder in projects.items()}),
         ("dead", {name: lint.dead(folder, packages[name]) for name, folder in projects.items()}),
         ("traces", {case.name: lint.traces(projects[case.name], case.answers, words) for case in rendered}),
-        ("types", lint.types({folder: packages[name] for name, folder in projects.items()}, root)),
+        ("types", lint.types(typed, root)),
     ):
-        _note(rendered, stage, found)
-        say(f"{stage}: {_verdict(rendered, stage)}")
+        looked_at = rendered[:types] if stage == "types" else rendered
+        _note(looked_at, stage, found)
+        say(f"{stage}: {_verdict(looked_at, stage)}")
     try_all(rendered[:train], root, jobs, say)
 
 

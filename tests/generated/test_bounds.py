@@ -89,6 +89,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
+@pytest.mark.figure("C6 bounds of options", "every option with any value: used as it says, or refused in a sentence")
 def test_every_option_with_any_value_is_used_or_refused_in_a_sentence(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

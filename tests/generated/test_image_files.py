@@ -33,6 +33,19 @@ from tests.generated.test_images import (
     process,
 )
 
+COLOURS = pytest.mark.figure(
+    "C1 images are what they are",
+    "depths, modes, turns and formats: the colours of Pillow and every bit of 16, or refused by name",
+)
+FOLDERS = pytest.mark.figure(
+    "C8 folders as people have them",
+    "leftovers of systems, nested, empty, linked and oddly named folders, sizes of all kinds",
+)
+DAMAGED = pytest.mark.figure(
+    "C9 damaged images",
+    "named in a sentence, and nothing is killed",
+)
+
 __all__ = ["module", "process"]  # fixtures
 
 
@@ -112,6 +125,7 @@ EIGHT_BITS = {
 
 @pytest.mark.parametrize("name", EIGHT_BITS)
 @pytest.mark.parametrize("called", ["", "picture.jpg"])
+@COLOURS
 def test_8_bits_are_what_pillow_sees_whatever_the_file_is_called(
     module: Module, tmp_path: Path, name: str, called: str
 ) -> None:
@@ -127,6 +141,7 @@ def test_8_bits_are_what_pillow_sees_whatever_the_file_is_called(
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("kind", [GRAY, RGB, GRAY_ALPHA, RGBA])
+@COLOURS
 def test_16_bits_of_a_png_are_kept(module: Module, tmp_path: Path, kind: int, interlaced: bool) -> None:
     values = numbers(kind, 16)
     (tmp_path / "picture.png").write_bytes(png(values, kind, 16, interlaced))
@@ -140,6 +155,7 @@ def test_16_bits_of_a_png_are_kept(module: Module, tmp_path: Path, kind: int, in
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("count", [1, 3, 4])
+@COLOURS
 def test_16_bits_of_a_tiff_are_kept_or_refused(
     module: Module, tmp_path: Path, count: int, order: Literal["<", ">"]
 ) -> None:
@@ -156,6 +172,7 @@ def test_16_bits_of_a_tiff_are_kept_or_refused(
     assert np.abs(read(module, path).astype(float) - values * (255 / 65535)).max() <= 0.5
 
 
+@COLOURS
 def test_cases_of_8_and_16_bits_agree(module: Module, tmp_path: Path) -> None:
     values = numbers(GRAY, 8)
     (tmp_path / "8.png").write_bytes(png(values, GRAY, 8))
@@ -176,6 +193,7 @@ def test_cases_of_8_and_16_bits_agree(module: Module, tmp_path: Path) -> None:
         (np.full(48, np.nan, dtype=np.float32), "not all of its values are finite"),
     ],
 )
+@COLOURS
 def test_what_has_no_white_needs_a_scale(module: Module, tmp_path: Path, values: Pixels, said: str) -> None:
     path = tmp_path / "picture.tif"
     Image.fromarray(values.reshape(6, 8)).save(path)
@@ -188,6 +206,7 @@ def test_what_has_no_white_needs_a_scale(module: Module, tmp_path: Path, values:
         assert found == pytest.approx(values.reshape(6, 8).astype(float) * 255 / 50, rel=1e-5)
 
 
+@COLOURS
 def test_a_signed_and_a_large_integer_are_what_they_are(module: Module, tmp_path: Path) -> None:
     (tmp_path / "large.tif").write_bytes(tiff(np.array([[[0], [2**32 - 1]]], dtype=np.uint32), 1))
 
@@ -207,6 +226,7 @@ def test_a_signed_and_a_large_integer_are_what_they_are(module: Module, tmp_path
         (np.zeros((4, 4, 1), np.uint16), (0, 1), "is a TIFF whose values lie as they cannot be read"),
     ],
 )
+@COLOURS
 def test_what_pillow_would_read_wrong_is_refused(
     module: Module, tmp_path: Path, pixels: Pixels, words: tuple[int, int], said: str
 ) -> None:
@@ -218,6 +238,7 @@ def test_what_pillow_would_read_wrong_is_refused(
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("turn", range(1, 9))
+@COLOURS
 def test_pictures_are_turned_as_exif_says(module: Module, tmp_path: Path, kind: str, turn: int) -> None:
     from PIL import ImageOps
 
@@ -234,6 +255,7 @@ def test_pictures_are_turned_as_exif_says(module: Module, tmp_path: Path, kind: 
     assert np.abs(found - right).max() <= 2
 
 
+@COLOURS
 def test_heic_names_the_package_that_reads_it(module: Module, tmp_path: Path) -> None:
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
     (tmp_path / "film.jpg").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
@@ -244,6 +266,7 @@ def test_heic_names_the_package_that_reads_it(module: Module, tmp_path: Path) ->
         read(module, tmp_path / "film.jpg")
 
 
+@COLOURS
 def test_a_set_of_16_bits_is_learned_in_full_depth(module: Module, process: Any, here: Path) -> None:
     folder = write_images(here / "images")
     for path in folder.rglob("*.png"):
@@ -265,6 +288,7 @@ def test_a_set_of_16_bits_is_learned_in_full_depth(module: Module, process: Any,
 # SIZES
 
 
+@FOLDERS
 def test_a_long_picture_is_cropped_before_it_is_enlarged(module: Module, tmp_path: Path) -> None:
     for size in ((8000, 1), (1, 8000)):
         Image.new("RGB", size, "red").save(tmp_path / "long.png")
@@ -288,6 +312,7 @@ def test_a_long_picture_is_cropped_before_it_is_enlarged(module: Module, tmp_pat
         ([(40, 30), (50, 60), (20, 20)], 30),
     ],
 )
+@FOLDERS
 def test_the_first_image_is_not_everybodys_size(
     module: Module, tmp_path: Path, sizes: list[tuple[int, int]], size: int
 ) -> None:
@@ -306,6 +331,7 @@ def test_the_first_image_is_not_everybodys_size(
     assert ("--image-size takes another size" in dataset.describe()) == (sizes[0] != (size, size) or len({*sizes}) > 1)
 
 
+@FOLDERS
 def test_a_run_goes_on_with_the_size_that_it_began_with(
     module: Module, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -341,6 +367,7 @@ def listed(module: Module, folder: Path, **settings: Any) -> tuple[list[str], li
     return [os.path.basename(path) for path in paths], names, note
 
 
+@FOLDERS
 def test_what_is_no_image_is_left_out_counted_and_told(module: Module, tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", classes=2, train=3)
     train = images / "train"
@@ -363,6 +390,7 @@ def test_what_is_no_image_is_left_out_counted_and_told(module: Module, tmp_path:
     assert module("data").MyDataset(train, module("options").Options(data_dir=str(images))).facts["held_out"] is False
 
 
+@FOLDERS
 def test_folders_in_classes_are_walked_when_asked(module: Module, tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", classes=2, train=3)
     inner = images / "train" / "class0" / "more" / "deep"
@@ -382,6 +410,7 @@ def test_folders_in_classes_are_walked_when_asked(module: Module, tmp_path: Path
         listed(module, images / "train")
 
 
+@FOLDERS
 def test_an_empty_class_is_told_in_train_and_fine_in_val(module: Module, tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", classes=2)
     for split in ("train", "val"):
@@ -394,6 +423,7 @@ def test_an_empty_class_is_told_in_train_and_fine_in_val(module: Module, tmp_pat
     assert listed(module, images / "val")[2] == ""
 
 
+@FOLDERS
 def test_a_class_that_is_a_broken_link_is_named(module: Module, tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", classes=2)
     (images / "train" / "gone").symlink_to(tmp_path / "nowhere")
@@ -402,6 +432,7 @@ def test_a_class_that_is_a_broken_link_is_named(module: Module, tmp_path: Path) 
         listed(module, images / "train")
 
 
+@FOLDERS
 def test_names_that_are_not_utf_8_are_read_and_told(
     module: Module, process: Any, here: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any
 ) -> None:
@@ -503,6 +534,7 @@ def test_a_thousand_damaged_files_of_each_kind_kill_and_hang_nothing(module: Mod
 # WHOLE RUNS
 
 
+@DAMAGED
 def test_a_bad_picture_in_val_is_met_before_an_epoch(module: Module, process: Any, here: Path) -> None:
     images = write_images(here / "images")
     for number in (1, 2):
@@ -518,6 +550,7 @@ def test_a_bad_picture_in_val_is_met_before_an_epoch(module: Module, process: An
     assert not (here / "run" / "1" / "metrics.jsonl").exists()
 
 
+@DAMAGED
 def test_predict_goes_on_after_a_bad_picture(
     module: Module, process: Any, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -540,6 +573,7 @@ def test_predict_goes_on_after_a_bad_picture(
         assert f"--top must be at least 1, and is {top}" in capsys.readouterr().err
 
 
+@FOLDERS
 def test_a_whole_set_is_looked_over(
     module: Module, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

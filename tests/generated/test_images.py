@@ -21,6 +21,15 @@ from PIL import Image
 
 from tests.generated.rendered import importable, render_project, write_images
 
+COLOURS = pytest.mark.figure(
+    "C1 images are what they are",
+    "depths, modes, turns and formats: the colours of Pillow and every bit of 16, or refused by name",
+)
+DAMAGED = pytest.mark.figure(
+    "C9 damaged images",
+    "named in a sentence, and nothing is killed",
+)
+
 # torchvision announces that its decoders will move to another package
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
 
@@ -119,6 +128,7 @@ def outlived(acts: Mapping[str, Callable[[], Any]]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("kind", "depth", "interlaced"), KINDS)
+@COLOURS
 def test_every_kind_of_png_has_the_colours_of_its_8_bits(
     module: Module, tmp_path: Path, kind: int, depth: int, interlaced: bool
 ) -> None:
@@ -141,6 +151,7 @@ def test_every_kind_of_png_has_the_colours_of_its_8_bits(
 
 
 @pytest.mark.parametrize("kind", [GRAY, RGB, GRAY_ALPHA, RGBA])
+@COLOURS
 def test_each_of_65536_values_goes_to_the_nearest_of_256(module: Module, tmp_path: Path, kind: int) -> None:
     values = np.arange(65536).reshape(256, 256, 1).repeat(CHANNELS[kind], axis=2)
     (tmp_path / "picture.png").write_bytes(png(values, kind, 16))
@@ -152,6 +163,7 @@ def test_each_of_65536_values_goes_to_the_nearest_of_256(module: Module, tmp_pat
 
 
 @pytest.mark.parametrize("size", [0, 8, 20])
+@COLOURS
 def test_a_picture_is_the_same_in_16_and_in_8_bits(module: Module, tmp_path: Path, size: int) -> None:
     pixels = numbers(RGB, 8)
     (tmp_path / "8.png").write_bytes(png(pixels, RGB, 8))
@@ -160,6 +172,7 @@ def test_a_picture_is_the_same_in_16_and_in_8_bits(module: Module, tmp_path: Pat
     assert np.array_equal(read(module, tmp_path / "16.png", size), read(module, tmp_path / "8.png", size))
 
 
+@COLOURS
 def test_jpeg_webp_and_gif_have_the_colours_that_pillow_sees(module: Module, tmp_path: Path) -> None:
     across, down = np.meshgrid(np.linspace(0, 255, 64), np.linspace(255, 0, 48))
     picture = Image.fromarray(np.stack([across, down, (across + down) / 2], axis=2).astype(np.uint8))
@@ -228,6 +241,7 @@ def test_16_bits_train_measure_and_ask_as_8_bits(
     assert len(set(said)) == 1
 
 
+@COLOURS
 def test_what_has_neither_8_nor_16_bits_is_refused_by_name(module: Module, tmp_path: Path) -> None:
     errors = module("engine.errors")
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
@@ -255,6 +269,7 @@ def damages(encoded: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("kind", "depth", "interlaced"), [(RGB, 8, False), (RGB, 8, True), (GRAY, 16, False)])
+@DAMAGED
 def test_a_damaged_png_is_named_and_kills_nothing(
     module: Module, tmp_path: Path, kind: int, depth: int, interlaced: bool
 ) -> None:
@@ -279,6 +294,7 @@ def test_a_damaged_png_is_named_and_kills_nothing(
             assert said.startswith(right), f"{name}: {said}"
 
 
+@DAMAGED
 def test_what_follows_the_end_of_a_png_does_not_matter(module: Module, tmp_path: Path) -> None:
     pixels = numbers(RGB, 8)
     (tmp_path / "picture.png").write_bytes(png(pixels, RGB, 8) + b"appended by some program")
@@ -287,6 +303,7 @@ def test_what_follows_the_end_of_a_png_does_not_matter(module: Module, tmp_path:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@DAMAGED
 def test_a_damaged_image_ends_a_run_with_its_name(module: Module, process: Any, here: Path, workers: int) -> None:
     images = write_images(here / "images")
     damaged = images / "train" / "class3" / "5.png"

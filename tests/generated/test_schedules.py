@@ -16,6 +16,11 @@ from scaffold.updates.addresses import BUNDLE
 from scaffold.updates.template_history import open_history
 from tests.generated.rendered import importable, render_project
 
+SCHEDULES = pytest.mark.figure(
+    "C11 schedules",
+    "each by hand at every step, of any length, with any warm-up",
+)
+
 # Shares of the full rate in four epochs of two steps each, without warm-up and with one epoch of it.
 BY_HAND: dict[str, tuple[list[float], list[float]]] = {
     "constant": (
@@ -78,6 +83,7 @@ GROUPS = {"slow": 0.1, "plain": 1.0, "fast": 2.0}
 
 @pytest.mark.parametrize("warmup", [0, 1])
 @pytest.mark.parametrize("scheduler", BY_HAND)
+@SCHEDULES
 def test_each_group_has_its_rate_at_every_step(tmp_path: Path, scheduler: str, warmup: int) -> None:
     project = render_project(tmp_path / f"rates_{scheduler}_{warmup}", scheduler=scheduler, warmup=warmup)
     net = nn.ModuleDict({name: nn.Linear(1, 1, bias=False) for name in GROUPS})
@@ -103,6 +109,7 @@ def test_each_group_has_its_rate_at_every_step(tmp_path: Path, scheduler: str, w
 
 
 @pytest.mark.parametrize("scheduler", BY_HAND)
+@SCHEDULES
 def test_rises_of_any_length_reach_the_full_rate(tmp_path: Path, scheduler: str) -> None:
     project = render_project(tmp_path / f"lengths_{scheduler}", scheduler=scheduler, warmup=1)
     with importable(project) as module, warnings.catch_warnings():
@@ -123,6 +130,7 @@ def test_rises_of_any_length_reach_the_full_rate(tmp_path: Path, scheduler: str)
                 assert min(trace) >= 0, (epochs, warmup, steps_per_epoch)
 
 
+@SCHEDULES
 def test_one_cycle_has_a_step_at_the_full_rate_whatever_three_tenths_of_the_run_are(tmp_path: Path) -> None:
     project = render_project(tmp_path / "tenths", scheduler="one_cycle", warmup=0)
     with importable(project) as module:
@@ -150,6 +158,7 @@ MOMENTUM = {
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("size", MOMENTUM)
+@SCHEDULES
 def test_one_cycle_mirrors_the_rate_in_the_momentum(tmp_path: Path, optimizer: str, size: tuple[int, int]) -> None:
     project = render_project(tmp_path / f"momentum_{optimizer}", scheduler="one_cycle", optimizer=optimizer)
     epochs, steps_per_epoch = size
@@ -265,6 +274,7 @@ def test_groups_are_in_the_same_proportion_to_the_end_of_a_long_run(tmp_path: Pa
         ("one_cycle", {"epochs": 1}, "at least 3 steps, and this run has 1; raise --epochs"),
     ],
 )
+@SCHEDULES
 def test_what_would_never_happen_is_refused(
     tmp_path: Path, scheduler: str, settings: dict[str, Any], sentence: str
 ) -> None:
@@ -285,6 +295,7 @@ def checked_scheduler(
     module("optim").build_scheduler(optimizer, opt, steps)
 
 
+@SCHEDULES
 def test_falls_come_by_themselves_in_a_run_of_any_length(tmp_path: Path) -> None:
     for scheduler in ("step", "multistep"):
         project = render_project(tmp_path / f"falls_{scheduler}", scheduler=scheduler, warmup=0)

@@ -20,6 +20,11 @@ from torch import Tensor, nn
 
 from tests.generated.rendered import importable, render_project
 
+WEIGHTS = pytest.mark.figure(
+    "C10 weights as people have them",
+    "keys, prefixes, shards, and files that are something else",
+)
+
 Module = Callable[[str], ModuleType]
 
 
@@ -82,6 +87,7 @@ PREFIXES = [
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("key", KEYS)
+@WEIGHTS
 def test_weights_under_a_key_and_with_a_prefix_are_loaded(
     module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path, key: str, prefix: str
 ) -> None:
@@ -101,6 +107,7 @@ def test_weights_under_a_key_and_with_a_prefix_are_loaded(
     assert (f"under {key}" in report) == bool(key)
 
 
+@WEIGHTS
 def test_of_two_that_fit_the_first_is_taken_and_the_other_told(
     module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
@@ -113,6 +120,7 @@ def test_of_two_that_fit_the_first_is_taken_and_the_other_told(
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.SAFETENSORS", "a.bin", "a"])
+@WEIGHTS
 def test_safetensors_are_known_by_their_content(
     module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path, name: str
 ) -> None:
@@ -122,6 +130,7 @@ def test_safetensors_are_known_by_their_content(
     assert_loaded(net, state)
 
 
+@WEIGHTS
 def test_shards_are_loaded_by_their_index(
     module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
@@ -229,6 +238,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("make", REFUSED, ids=lambda make: make.__name__)
+@WEIGHTS
 def test_what_is_not_loaded_is_named_for_what_it_is(
     module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path, make: Callable[..., None]
 ) -> None:
@@ -254,6 +264,7 @@ def as_index(state: dict[str, Tensor], path: Path) -> None:
 
 
 @pytest.mark.parametrize(("make", "times"), [(as_torch, 3), (as_index, 2)], ids=["torch", "index"])
+@WEIGHTS
 def test_a_disk_that_fails_at_any_time_is_not_a_damaged_file(
     module: Module, state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, times: int
 ) -> None:
@@ -284,6 +295,7 @@ def test_a_disk_that_fails_at_any_time_is_not_a_damaged_file(
     assert [text for text in said if not re.search(r"some\S+ cannot be read \(Input/output error\)", text)] == []
 
 
+@WEIGHTS
 def test_what_is_typed_for_a_pickle_makes_a_file_that_is_loaded(
     module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path
 ) -> None:

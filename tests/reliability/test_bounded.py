@@ -17,6 +17,11 @@ from tests.reliability.crash.fixtures import Rendered
 from tests.reliability.crash.projects import Change, Fault, Project, metrics, outcome, steps
 from tests.reliability.test_ranks import wait_for
 
+BOUNDED = pytest.mark.figure(
+    "C7 work lost by a kill",
+    "kills, time limits and patience within an epoch and in an evaluation",
+)
+
 pytest_plugins = ["tests.reliability.crash.fixtures"]
 EPOCHS = ["--epochs", "4", "--batch-size", "2", "--agree-every", "1"]  # of 24 steps each
 SECONDS = 0.05  # that a step takes at least
@@ -65,6 +70,7 @@ def lose_at_most_an_interval(project: Project, work: Path, runs: int, seed: int)
 
 
 @pytest.mark.parametrize("name", ["single", "ddp"])
+@BOUNDED
 def test_a_kill_in_a_long_epoch_costs_no_more_than_the_interval(project: Rendered, work: Path, name: str) -> None:
     lose_at_most_an_interval(project(name), work, 2, 1)
 
@@ -79,6 +85,7 @@ def test_killed_at_random_in_a_long_epoch(
     figure("B1 exact resume", f"{name}: kills in a slow epoch, no more than --save-minutes is done twice", kills, kills)
 
 
+@BOUNDED
 def test_by_default_nothing_is_saved_within_a_short_epoch(project: Rendered, work: Path) -> None:
     assert project("single").run(work, *EPOCHS, "--keep", "99").code == 0
 
@@ -86,6 +93,7 @@ def test_by_default_nothing_is_saved_within_a_short_epoch(project: Rendered, wor
 
 
 @pytest.mark.parametrize("name", ["single", "ddp", "fsdp"])
+@BOUNDED
 def test_when_the_minutes_are_over_all_processes_save_and_stop(project: Rendered, work: Path, name: str) -> None:
     trained = project(name)
     assert trained.run(work / "undisturbed", *EPOCHS).code == 0
@@ -101,6 +109,7 @@ def test_when_the_minutes_are_over_all_processes_save_and_stop(project: Rendered
 
 
 @pytest.mark.parametrize("name", ["rich", "ddp"])
+@BOUNDED
 def test_an_evaluation_within_an_epoch_is_made_once_whatever_happens(project: Rendered, work: Path, name: str) -> None:
     trained = project(name)
     batches = 2  # of an evaluation: 20 images
@@ -124,6 +133,7 @@ def test_an_evaluation_within_an_epoch_is_made_once_whatever_happens(project: Re
         assert expected.differs(outcome(here)) == [], fault
 
 
+@BOUNDED
 def test_patience_may_end_a_run_within_an_epoch_and_more_of_it_goes_on_there(project: Rendered, work: Path) -> None:
     single, still = project("single"), ["--epochs", "4", "--eval-steps", "2", "--lr", "1e-12", "--keep", "99"]
     assert single.run(work / "undisturbed", *still).code == 0
@@ -166,6 +176,7 @@ MOVING: list[Change] = [
 ]
 
 
+@BOUNDED
 def test_stopped_in_an_evaluation_that_moves_something_it_goes_on_from_before_it(project: Rendered, work: Path) -> None:
     moving = project("single").changed(work / "moving", MOVING)
     flags = ["--epochs", "3", "--ema-decay", "0.9"]

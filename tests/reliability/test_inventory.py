@@ -190,6 +190,7 @@ def name_of(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", SAMPLE, ids=name_of)
+@pytest.mark.figure("C2 broken files of a run", "one damage of each file, before, in and at the end of a run")
 def test_a_broken_file_of_a_run_is_a_sentence_or_nothing(project: Rendered, base: Base, work: Path, case: Case) -> None:
     broken(project("files"), base, work, case)
 

@@ -25,6 +25,11 @@ import torch
 from tests.reliability.crash.fixtures import Rendered
 from tests.reliability.crash.projects import FLAGS, ROOT, Fault, Project, checkpoints, make, metrics, outcome, steps
 
+UNLIKE_RANKS = pytest.mark.figure(
+    "C4 ranks that see other things",
+    "options, files, classes, weights or sources of one process alone: all stop with one sentence",
+)
+
 pytest_plugins = ["tests.reliability.crash.fixtures"]
 EPOCHS = ["--epochs", "4", "--keep", "99"]
 LONG = ["--epochs", "60", "--keep", "99"]  # some seconds, in which something can happen
@@ -600,6 +605,7 @@ UNLIKE: dict[str, tuple[dict[str, Any], Callable[[Path], object] | None, str]] =
 
 @pytest.mark.parametrize("kind", UNLIKE)
 @pytest.mark.parametrize("name", ["ddp_plain", "fsdp_plain"])
+@UNLIKE_RANKS
 def test_processes_that_are_not_alike_stop_together(project: Rendered, work: Path, name: str, kind: str) -> None:
     ranks = project(name)
     options, change, sentence = UNLIKE[kind]
@@ -634,6 +640,7 @@ def test_processes_may_have_their_images_in_places_of_their_own(project: Rendere
 
 
 @pytest.mark.timed
+@UNLIKE_RANKS
 def test_weights_that_one_process_lacks_stop_all(images: Path, work: Path) -> None:
     answers = {"distributed": "ddp", "logger": "none", "weights": "file", "weights_file": "weights.pt"}
     lacking = make(work, "lacking", answers, images)
@@ -651,6 +658,7 @@ def test_weights_that_one_process_lacks_stop_all(images: Path, work: Path) -> No
 
 
 @pytest.mark.parametrize("rank", [0, 1])
+@UNLIKE_RANKS
 def test_one_traceback_is_enough_where_one_process_fails(project: Rendered, work: Path, rank: int) -> None:
     ranks = project("ddp_plain")
     fail: Fault = ("fail_once", {"package": ranks.package, "what": "raise", "rank": rank, "step": 3})

@@ -15,6 +15,11 @@ from tests.reliability.crash.fixtures import Rendered
 from tests.reliability.crash.projects import Change, Project, checkpoints, outcome, steps, write_images, write_png
 from tests.reliability.test_damage import resealed
 
+CHANGED = pytest.mark.figure(
+    "C3 what changed between stop and resume",
+    "data, classes, sources, the processor, a folder that moved: refused or told, or the same",
+)
+
 pytest_plugins = ["tests.reliability.crash.fixtures"]
 EPOCHS = ["--epochs", "2", "--agree-every", "1"]
 STEP = 2  # of six, after which the run was stopped
@@ -104,6 +109,7 @@ def refused_until_one_says_what_to_do(project: Project, work: Path, change: Call
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@CHANGED
 def test_data_that_changed_are_refused_until_one_says_what_to_do(
     project: Rendered, work: Path, change: Callable[[Path], None]
 ) -> None:
@@ -112,6 +118,7 @@ def test_data_that_changed_are_refused_until_one_says_what_to_do(
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["rich", "sampler", "ddp_plain", "fsdp_plain"])
+@CHANGED
 def test_data_that_changed_are_refused_in_every_mode(
     project: Rendered, work: Path, name: str, figure: Callable[..., None]
 ) -> None:
@@ -123,6 +130,7 @@ def test_data_that_changed_are_refused_in_every_mode(
     )
 
 
+@CHANGED
 def test_data_that_have_moved_are_the_same(project: Rendered, work: Path) -> None:
     single = project("single")
     flags = stopped(single, work)
@@ -134,6 +142,7 @@ def test_data_that_have_moved_are_the_same(project: Rendered, work: Path) -> Non
     assert "have changed" not in ended.said
 
 
+@CHANGED
 def test_classes_that_were_added_need_a_new_run(project: Rendered, work: Path) -> None:
     single = project("single")
     flags = stopped(single, work)
@@ -146,6 +155,7 @@ def test_classes_that_were_added_need_a_new_run(project: Rendered, work: Path) -
     assert "To begin anew: python -m" in ended.said
 
 
+@CHANGED
 def test_a_run_of_an_older_version_takes_the_data_that_it_finds(project: Rendered, work: Path) -> None:
     single = project("single")
     flags = stopped(single, work)
@@ -161,6 +171,7 @@ def test_a_run_of_an_older_version_takes_the_data_that_it_finds(project: Rendere
     assert more.code == 4, more.said
 
 
+@CHANGED
 def test_sources_and_a_cpu_that_changed_are_told(project: Rendered, work: Path) -> None:
     single = project("single")
     flags = stopped(single, work)
@@ -179,6 +190,7 @@ def test_sources_and_a_cpu_that_changed_are_told(project: Rendered, work: Path) 
     assert "cpu was x86_64 AVX9 and is " in ended.said
 
 
+@CHANGED
 def test_a_relative_data_folder_is_that_of_the_run(project: Rendered, work: Path) -> None:
     single = project("single")
     write_images(single.folder / "near")
@@ -245,6 +257,7 @@ def test_what_a_model_keeps_beside_its_state_is_kept(project: Rendered, work: Pa
     )
 
 
+@CHANGED
 def test_one_class_alone_is_refused(project: Rendered, work: Path) -> None:
     write_images(work / "data")
     for split in ("train", "val"):

@@ -1,6 +1,7 @@
 """The same answers give the same bytes, by whatever road and in whatever environment."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,20 @@ def test_the_environment_changes_no_byte(here: Path, tmp_path: Path) -> None:
     found["strange folder, tight umask"] = tree(strange / "p")
 
     assert [name for name, files in found.items() if files != found["none"]] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o007])
+def test_a_project_follows_the_umask_and_executables_keep_their_bit(here: Path, umask: int) -> None:
+    command = [sys.executable, "-m", "scaffold", "new", "p", "--yes", "--distributed", "ddp"]
+
+    subprocess.run(command, cwd=here, check=True, capture_output=True, umask=umask)
+
+    files = {path.relative_to(here): stat.S_IMODE(path.stat().st_mode) for path in here.rglob("*") if path.is_file()}
+    modes = {name: mode for name, mode in files.items() if ".git" not in name.parts}
+    bits = {name: 0o777 if name.suffix == ".sh" else 0o666 for name in modes}
+    assert 0o777 in bits.values()
+    assert {name: oct(mode) for name, mode in modes.items() if mode != bits[name] & ~umask} == {}
 
 
 def test_projects_say_nothing_of_this_machine(scaffold: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,12 +44,20 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, A
     return [(case.answers, folder / "projects" / case.name, case.answers["package_name"]) for case in cases]
 
 
+@pytest.mark.parametrize(
+    "types",
+    # the first 40 hold 6 of 7 pairs
+    [
+        pytest.param(["--types", "40"], id="types of some"),
+        pytest.param([], id="types of all", marks=pytest.mark.nightly),
+    ],
+)
 def test_ruff_mypy_and_the_others_have_nothing_to_say_of_any_pair_and_a_few_train(
-    scaffold: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    scaffold: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, types: list[str]
 ) -> None:
     monkeypatch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "mypy"))
 
-    result = scaffold("smoke", "--pairs", "--train", "3")
+    result = scaffold("smoke", "--pairs", "--train", "3", *types)
 
     assert result.code == 0, result.out
 

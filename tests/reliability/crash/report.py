@@ -26,7 +26,8 @@ Written by the tests themselves (`pytest -m nightly tests/reliability`), which b
 in every way below and compare what they come to with an undisturbed run: SHA-256 of weights, optimizer, moving average and
 random generators, where the run stands, every row of `metrics.jsonl`, and the list of images of every batch. Never a
 tolerance, but for B14, where what was trained with another version is measured again. The rows that begin with A are of the generator
-and of updates (`pytest --figures tests/updates tests/health tests/commands tests/conversation`).
+and of updates (`pytest --figures tests/updates tests/health tests/commands tests/conversation`), those that begin with C of data and
+runs as people have them (`pytest --figures tests/generated tests/reliability`).
 
 | promise | what was tried | reached | of | on |
 |---|---|---|---|---|
@@ -59,7 +60,7 @@ def note(promise: str, what: str, reached: int, of: int) -> None:
 
 
 def ordered() -> list[dict[str, Any]]:
-    """All figures, by promise: A of the generator and its updates, B of a project that trains."""
+    """All figures, by promise: A of the generator and its updates, B of a project that trains, C of what it meets."""
     figures = json.loads(FIGURES.read_text()).values()
     return sorted(figures, key=lambda row: (row["promise"][0], int(row["promise"].split()[0][1:]), row["what"]))
 

@@ -14,6 +14,8 @@ def cross_entropy(logits: Tensor, masks: Tensor, opt: Options) -> Tensor:
 
     `logits` have shape (n, classes, height, width), `masks` (n, height, width).
     """
-    settings = {"ignore_index": IGNORED, "label_smoothing": opt.label_smoothing}
-    # summed here, since torch's own sum has no fixed order on a GPU
-    return F.cross_entropy(logits.float(), masks.long(), reduction="none", **settings).sum()
+    smoothing = opt.label_smoothing
+    losses = F.cross_entropy(
+        logits.float(), masks.long(), ignore_index=IGNORED, label_smoothing=smoothing, reduction="none"
+    )
+    return losses.sum()  # here, since torch's own sum has no fixed order on a GPU

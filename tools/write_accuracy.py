@@ -115,8 +115,8 @@ REASONS = """
 | default | reason |
 |---|---|
 | a rate of 0.002 (AdamW), 0.05 (SGD) from nothing | the digits that ship reach what the first table says |
-| 0.006 for the head, a tenth for the rest, from a file | at 0.0003 it learned far less than from nothing; 0.003 was below it, 0.006 and 0.01 alike |
-| from a file with one rate or stages: 0.002 | what was best from nothing was best here, and 0.003 for stages alike |
+| 0.006 for the head, a tenth for the rest, from a file | at 0.0003 it learned far less than from nothing; at 0.003 a little less; 0.006, 0.01 and 0.02 alike |
+| from a file with one rate or stages: 0.002 | that from nothing; with one rate (`--groups-from scratch`) it was best of all on glyphs |
 | 0.001 for the head from ImageNet weights, 0.01 (SGD) | not measured, as the weights could not be had here: fastai's `fine_tune`, torchvision's recipes |
 | 0.05 (SGD) from a file | not measured: that from nothing |
 | 400 steps at least, batches of 16 to 64 | small data had too few steps with 20 epochs of 64 |

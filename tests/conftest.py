@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+# Before torch is imported: a process that forks after it has used several threads leaves the child waiting for them, and
+# bits depend on their number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from scaffold import cli, paths
 from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form

@@ -372,6 +372,8 @@ class Run:
             self._end("the loop was left")
             self._save()
         lost = [f"checkpoint {step}" for step in self._missed]
+        if len(lost) > 2:
+            lost[1:-1] = [f"{len(lost) - 2} more"]
         if self._rows is not None:
             try:
                 for writer in self._writers:

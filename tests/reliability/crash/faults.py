@@ -421,7 +421,7 @@ def bad_worker(package: str, what: str, number: int) -> None:
 
 def unnoticed_workers() -> None:
     """torch does not hear of a loader worker's end by a signal, as when another wait for it comes first."""
-    signal_handling = import_module("torch.utils.data._utils.signal_handling")
+    signal_handling: Any = import_module("torch.utils.data._utils.signal_handling")
     signal_handling._set_SIGCHLD_handler = lambda: None
 
 

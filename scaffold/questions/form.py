@@ -130,10 +130,11 @@ class Form:
             if one == value:
                 why_not = self._why_not(choice, context)
                 if why_not:
-                    possible = [other.value for other in self.choices(question, context) if not other.why_not]
+                    others = zip(question.choices.values(), question.values, strict=True)
+                    possible = next((str(value) for other, value in others if not self._why_not(other, context)), "")
                     raise BadAnswer(
                         f"{question.flag} {question.kind.said(value, context)} cannot be chosen here: {why_not}",
-                        help=f"for example   {join([question.flag, str(possible[0])])}" if possible else "",
+                        help=f"for example   {join([question.flag, possible])}" if possible else "",
                         question=question.name,
                     )
                 return

@@ -13,16 +13,18 @@ class QuickForm(Form):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self._names: dict[str, list[str] | None] = {}
-        self._rendered: dict[tuple[str, str], Any] = {}
+        self._rendered: dict[tuple[str, str], tuple[Any, list[Any]]] = {}
 
     def _render(self, text: Any, context: Mapping[str, Any]) -> Any:
         names = self._reads(text)
         if names is None:
             return super()._render(text, context)
-        key = text, repr([context.get(name, ...) for name in names])
+        read = [context.get(name, ...) for name in names]
+        # facts are long, and read once: which object it is says enough, as long as it is kept
+        key = text, repr([id(value) if isinstance(value, dict | list) else value for value in read])
         if key not in self._rendered:
-            self._rendered[key] = super()._render(text, context)
-        return self._rendered[key]
+            self._rendered[key] = super()._render(text, context), read
+        return self._rendered[key][0]
 
     def _reads(self, text: Any) -> list[str] | None:
         """The answers that a text reads; None if it is none, or includes a file, which can read any."""

@@ -46,9 +46,9 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, A
 
 @pytest.mark.parametrize(
     "types",
-    # the first 40 hold 6 of 7 pairs
+    # the first 50 hold 6 of 7 pairs
     [
-        pytest.param(["--types", "40"], id="types of some"),
+        pytest.param(["--types", "50"], id="types of some"),
         pytest.param([], id="types of all", marks=pytest.mark.nightly),
     ],
 )

@@ -36,8 +36,7 @@ def losses_to_try(form: Form) -> list[list[dict[str, Any]]]:
     for task in form.questions[TASK.name].values:
         if not form.is_due(form.questions[LOSSES.name], LOSSES.before(form, task)):
             continue  # its loss follows from its model
-        context = LOSSES.before(form, task)
-        fitting, known = LOSSES.fitting(form, context), context["known_losses"]  # a task may have its own of a name
+        fitting, known = LOSSES.fitting(form, LOSSES.before(form, task)), LOSSES.facts_for(form, task)
         kinds = [[name for name in fitting if known[name]["takes"] == kind] for kind in TASK.facts(form)[task]["takes"]]
         together = list(zip(*kinds, strict=False)) if len(kinds) > 1 else [fitting[-2:]]
         for name in fitting if len(kinds) > 1 else fitting[:-2]:

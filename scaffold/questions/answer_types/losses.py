@@ -84,5 +84,10 @@ class Losses(AnswerType):
         """What the template knows of each loss, of all tasks."""
         found: dict[str, dict[str, Any]] = {}
         for task in form.questions[self.task.name].values:
-            found.update(self.before(form, task)["known_losses"])
+            found.update(self.facts_for(form, task))
         return found
+
+    def facts_for(self, form: "Form", task: Any) -> dict[str, dict[str, Any]]:
+        """What the template knows of each loss where this is the task, which may have its own of a name."""
+        known: dict[str, dict[str, Any]] = self.before(form, task)["known_losses"]
+        return known

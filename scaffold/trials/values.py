@@ -69,10 +69,10 @@ def families(form: Form, tried: dict[str, list[Any]]) -> dict[tuple[str, int], t
     answers, and their projects differ in a name. Models have a family in their facts; those of a library are one."""
     models = tried.get(MODEL.name, [])
     first: dict[str, int] = {}
-    known = form.facts_of(MODEL.name) if models else {}
+    known = form.facts_of(MODEL.name) if models and MODEL.have_facts(form) else {}
     found: dict[tuple[str, int], tuple[str, int]] = {}
     for place, model in enumerate(models):
-        family = known[model].get("family", model)
+        family = known.get(model, {}).get("family", model)
         found[MODEL.name, place] = (MODEL.name, first.setdefault(family, place))
     for library in MODEL.names.values():
         found |= {(library.name, place): (library.name, 0) for place in range(len(tried.get(library.name, [])))}

@@ -57,7 +57,7 @@ def test_ruff_mypy_and_the_others_have_nothing_to_say_of_any_pair_and_a_few_trai
 ) -> None:
     monkeypatch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "mypy"))
 
-    result = scaffold("smoke", "--pairs", "--train", "3", *types)
+    result = scaffold("smoke", "--pairs", "--train", "2", *types)
 
     assert result.code == 0, result.out
 

@@ -31,6 +31,10 @@ class ModelName(OneOrOwn):
         """Those of another task are not shown."""
         return choice in context.get("known_models", [choice])
 
+    def have_facts(self, form: "Form") -> bool:
+        """Whether the template tells what it knows of each model; those from before 0.4 do not."""
+        return f"{self.name}_facts" in form.questions
+
     def facts(self, form: "Form") -> dict[str, dict[str, Any]]:
         """What the template knows of each choice; of a library, of the model that is its default."""
         return {model: self.facts_for(form, model) for model in form.questions[self.name].values}

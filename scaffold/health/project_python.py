@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from scaffold.errors import BadAnswer, Cancelled, CreateFailed
@@ -42,21 +43,28 @@ def quick_tests(project: Path, python: str = "") -> None:
     raise failed
 
 
+def run_probe(
+    python: str, probe: ModuleType, words: list[str], *, folder: Path, seconds: float, **settings: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a module of ours, which needs nothing of ours, by another Python; OSError or TimeoutExpired where it cannot."""
+    return subprocess.run(
+        [python, str(Path(str(probe.__file__)).resolve()), *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **settings},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=seconds,
+        check=False,
+    )
+
+
 def ask_python(project: Path, answers: Answers, python: str) -> dict[str, Any]:
     """What the project's own Python has and says of the groups; `failed` where it does not answer."""
     words = [str(question.of(answers)) for question in (PACKAGE, DISTRIBUTED, PRECISION)]
     try:
-        done = subprocess.run(
-            [python, str(Path(project_probe.__file__).resolve()), *words],
-            cwd=project,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
+        done = run_probe(python, project_probe, words, folder=project, seconds=_SECONDS)
     except subprocess.TimeoutExpired:
         return {"failed": f"{python} said nothing in {_SECONDS} seconds"}
     except OSError as error:

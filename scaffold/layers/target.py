@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaffold.errors import BadAnswer, CreateFailed, ProgramMissing, ScaffoldError, did_you_mean
-from scaffold.health.project_python import find_python
+from scaffold.health.project_python import find_python, run_probe
 from scaffold.layers import probe
 from scaffold.layers.model import Inspected, of_catalogue, of_tensors
 from scaffold.questions.answer_types import MODEL, PACKAGE
@@ -89,17 +89,9 @@ def ask(
     folder = folder or Path.cwd()
     program = find_python(folder, python)
     try:
-        done = subprocess.run(
-            [program, str(Path(probe.__file__).resolve()), kind, target, json.dumps(dict(given))],
-            cwd=folder,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+        words = [kind, target, json.dumps(dict(given))]
+        offline = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = run_probe(program, probe, words, folder=folder, seconds=seconds, **offline)
     except subprocess.TimeoutExpired:
         raise _failed(f"{title} was not made within {seconds:g} seconds", "give it more   --seconds 600") from None
     except OSError as error:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.generated.alone import Alone
 from tests.generated.rendered import importable, render_project
 
 Module = Callable[[str], ModuleType]
@@ -23,18 +24,6 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
     project = render_project(tmp_path_factory.mktemp("of") / "detects", task="detection")
     with importable(project) as modules:
         yield modules
-
-
-class Alone:
-    """One process."""
-
-    rank, world, device = 0, 1, torch.device("cpu")
-
-    def total(self, tensor: Tensor) -> Tensor:
-        return tensor
-
-    def gather_rows(self, rows: Tensor) -> Tensor:
-        return rows
 
 
 def expected(found: list[Item], true: list[Item]) -> dict[str, float]:

@@ -20,6 +20,8 @@ from PIL import Image
 from tests.generated.rendered import write_images
 from tests.generated.test_images import (
     CHANNELS,
+    COLOURS,
+    DAMAGED,
     GRAY,
     GRAY_ALPHA,
     RGB,
@@ -33,17 +35,9 @@ from tests.generated.test_images import (
     process,
 )
 
-COLOURS = pytest.mark.figure(
-    "C1 images are what they are",
-    "depths, modes, turns and formats: the colours of Pillow and every bit of 16, or refused by name",
-)
 FOLDERS = pytest.mark.figure(
     "C8 folders as people have them",
     "leftovers of systems, nested, empty, linked and oddly named folders, sizes of all kinds",
-)
-DAMAGED = pytest.mark.figure(
-    "C9 damaged images",
-    "named in a sentence, and nothing is killed",
 )
 
 __all__ = ["module", "process"]  # fixtures

@@ -15,6 +15,7 @@ from sklearn import metrics as sklearn
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.generated.alone import Alone
 from tests.generated.rendered import importable, own_tests, render_project
 
 # torchvision announces that its decoders will move to another package
@@ -35,13 +36,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def module(project: Path) -> Iterator[Module]:
     with importable(project) as modules:
         yield modules
-
-
-class Alone:
-    """One process."""
-
-    def gather_rows(self, rows: Tensor) -> Tensor:
-        return rows
 
 
 def some(count: int) -> tuple[Tensor, Tensor]:

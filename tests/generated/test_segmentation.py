@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
+from tests.generated.alone import Alone
 from tests.generated.rendered import importable, own_tests, render_project
 
 Module = Callable[[str], ModuleType]
@@ -29,15 +30,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def module(project: Path) -> Iterator[Module]:
     with importable(project) as modules:
         yield modules
-
-
-class Alone:
-    """One process."""
-
-    rank, world, device = 0, 1, torch.device("cpu")
-
-    def total(self, tensor: Tensor) -> Tensor:
-        return tensor
 
 
 def scores_and_masks(seed: int, count: int = 11, ignored: float = 0.2, classes: int = CLASSES) -> tuple[Tensor, Tensor]:

@@ -46,7 +46,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, A
 
 @pytest.mark.parametrize(
     "types",
-    # the first 50 hold 6 of 7 pairs
+    # the first 50 hold 5 of 6 pairs
     [
         pytest.param(["--types", "50"], id="types of some"),
         pytest.param([], id="types of all", marks=pytest.mark.nightly),

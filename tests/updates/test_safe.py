@@ -300,7 +300,12 @@ def test_a_submodule_with_edits_of_its_own_is_no_reason_to_wait(scaffold: Run, h
 )
 @pytest.mark.parametrize(
     ("place", "to"),
-    [("p", "code"), ("p/engine", "parts/engine"), ("p/engine/seed.py", "elsewhere.py"), ("p/engine/seed.py", "a b/ü.py")],
+    [
+        ("p", "code"),
+        ("p/engine", "parts/engine"),
+        ("p/engine/seed.py", "elsewhere.py"),
+        ("p/engine/seed.py", "a b/ü.py"),
+    ],
 )
 def test_a_file_or_folder_that_was_moved_behind_a_link_is_merged_where_it_is(
     scaffold: Run, history: History, project: Path, place: str, to: str

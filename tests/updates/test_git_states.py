@@ -298,9 +298,9 @@ def with_a_filter_that_fails(project: Path) -> None:
             "a cherry-pick in the repository is not finished",
             "git cherry-pick --continue",
         ),
-        (with_a_lock_of_the_index, "another git is working in the repository", "rm "),
-        (with_a_lock_of_the_branch, "cannot lock ref", "rm "),
-        (with_a_lock_of_head, "cannot lock ref", "rm "),
+        (with_a_lock_of_the_index, "another git is working in the repository", "   rm /"),
+        (with_a_lock_of_the_branch, "cannot lock ref", "   rm /"),
+        (with_a_lock_of_head, "cannot lock ref", "   rm /"),
         (with_settings_that_cannot_be_read, "git does not read the repository: bad config line", "git status"),
         (with_a_filter_that_fails, "changed.txt: smudge filter x failed", ""),
     ],
@@ -329,3 +329,18 @@ def test_a_repository_that_cannot_be_updated_stays_as_it_is(
     assert to_type in result.err
     assert any(line in result.err for line in ("Nothing was written.", "The project is as it was."))
     assert (tree(project), (project / ".git" / "refs" / "heads" / "main").read_text()) == (before, head)
+
+
+def test_why_a_template_cannot_be_reached_is_said_in_the_words_that_say_it(
+    scaffold: Run, small: Small, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = small.project(here / "p")
+    monkeypatch.chdir(project)
+    (small.template / ".git" / "HEAD").write_text("nonsense\n")
+
+    result = scaffold("update", "--yes")
+
+    assert result.code == 3
+    assert "cannot be reached (fatal: " in result.err
+    assert "Please make sure" not in result.err
+    assert "and the repository exists" not in result.err

@@ -56,7 +56,7 @@ def _take(step: Step) -> None:
             outcome = "half"
         if outcome != "done":
             reason = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else f"ended with {code}"
-            left = re.search(r"'(.*\.lock)': File exists", reason)
+            left = re.search(r"Unable to create '(.+?\.lock)': File exists", reason)
             help = f"wait for the other git, or, where none runs   {join(['rm', left[1]])}" if left else ""
             failed = CreateFailed(f"the files could not be changed: {reason}", help=help)
             failed.last_line = TOLD[outcome]

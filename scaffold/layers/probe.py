@@ -107,7 +107,7 @@ def told(net: Any) -> dict[str, Any]:
 def image_side(net: Any) -> int:
     """The side of images that a model is made for, where it is one of timm's."""
     known = getattr(getattr(net, "backbone", net), "pretrained_cfg", None) or {}
-    return known.get("input_size", (3, 224, 224))[-1]
+    return int(known.get("input_size", (3, 224, 224))[-1])
 
 
 def of_class(target: str, given: dict[str, Any]) -> Any:

@@ -192,7 +192,8 @@ def test_what_a_model_of_ones_own_returns_is_checked_at_the_start(task: str, tmp
     project = render_project(tmp_path / "p", model="p.own_net:Net", task=task)
     (project / "p" / "own_net.py").write_text(OWN)
     with importable(project) as module:
-        returned, build, opt = module("own_net"), module("model").build_model, module("options").Options()
+        returned: Any = module("own_net")
+        build, opt = module("model").build_model, module("options").Options()
         for kind, (returns, with_head, without) in RETURNED.items():
             returned.RETURNS, said = returns, with_head if task == "classification" else without
             try:

@@ -21,6 +21,7 @@ import yaml
 from torch import Tensor, nn
 
 from tests.conftest import ROOT
+from tests.generated.how_to import Page
 from tests.generated.rendered import importable, own_tests, render_project
 
 Modules = Callable[[str], ModuleType]
@@ -421,6 +422,29 @@ def test_a_tokenizer_in_a_file(module: Modules, opt: Any, tmp_path: Path, kind: 
     assert "loses spaces or characters" in notes["lossy.json"]
     other = str(tmp_path / "one.txt")
     assert "is no tokenizer.json" in refused(module, tmp_path / "one.txt", replace(opt, tokenizer=other))
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not importlib.util.find_spec("tokenizers"), reason="the package tokenizers is not installed")
+def test_the_page_on_a_tokenizer_of_ones_own_does_what_it_says(project: Path, tmp_path: Path) -> None:
+    page = Page("own-tokenizer")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project)}
+
+    def run(*words: str) -> str:
+        words = tuple(word.replace("digits", "lm") for word in words)
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    plan, train, predict = page.commands("python -m")
+    (code,) = page.blocks("python")
+    run(sys.executable, *plan[1:])
+    run(sys.executable, "-c", code)
+    (tmp_path / "few.txt").write_text((tmp_path / "data/verses/train.txt").read_text()[:20_000])
+    said = run(sys.executable, *train[1:], *SMALL, "--data-dir", "few.txt", "--epochs", "1", "--sample", "5")
+
+    assert "loses spaces" not in said
+    assert "And the earth was" in run(sys.executable, *predict[1:], "--length", "3")
 
 
 # what it writes

@@ -134,6 +134,7 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
         "sized",
         "step",
         "auxiliary",
+        "batch_norm_momentum",
         "first",
         "convolution",
         "last",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.reliability.crash import report
-from tests.reliability.crash.projects import Project, make, write_images
+from tests.reliability.crash.projects import Project, make, write_images, write_labels, write_text
 
 # The projects that are put to the test, and the settings that make chance matter in them.
 ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -83,15 +83,27 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "milestones": ({"logger": "none", "scheduler": "multistep"}, []),
     "one_cycle": ({"logger": "none", "scheduler": "one_cycle"}, []),
+    "words": (
+        {"task": "language_model", "logger": "none", "clip": 1.0},
+        [
+            *("--width", "16", "--depth", "1", "--heads", "2", "--block", "16", "--dropout", "0.1"),
+            *("--sample", "5"),
+        ],
+    ),
+    "labels": ({"task": "multi_label", "logger": "none", "ema": True}, []),
 }
+# Where the data of those lie that learn from no images of classes, in the folder of these.
+FOLDERS = {"words": "text", "labels": "labelled"}
 Rendered = Callable[[str], Project]
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny data set."""
+    """A tiny data set, with others of text and of labels in it."""
     folder = tmp_path_factory.mktemp("crash") / "images"
     write_images(folder)
+    write_text(folder / FOLDERS["words"])
+    write_labels(folder / FOLDERS["labels"])
     return folder
 
 
@@ -103,7 +115,8 @@ def project(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     def rendered(name: str) -> Project:
         if name not in made:
             answers, flags = ANSWERS[name]
-            made[name] = make(tmp_path_factory.mktemp(name), name, answers, images, flags)
+            data = images / FOLDERS.get(name, "")
+            made[name] = make(tmp_path_factory.mktemp(name), name, answers, data, flags)
         return made[name]
 
     yield rendered

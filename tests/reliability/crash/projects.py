@@ -38,6 +38,26 @@ def write_images(folder: Path) -> None:
                 write_png(folder / split / f"class{label}" / f"{number}.png", pixels)
 
 
+def write_text(folder: Path) -> None:
+    """A text of 48 blocks of 16 bytes to learn, and of 20 to validate on."""
+    folder.mkdir()
+    dice = random.Random(0)
+    for split, count in (("train", 48), ("val", 20)):
+        text = " ".join(dice.choice(["he", "she", "sees", "seas"]) for _ in range(count * 16))
+        (folder / f"{split}.txt").write_text(text[: count * 16 + 1])
+
+
+def write_labels(folder: Path) -> None:
+    """A table of the images of `write_images`, which are beside it: where the bright quarter lies, in two labels."""
+    folder.mkdir()
+    lines = ["image,split,labels"]
+    for split, count in (("train", 12), ("val", 5)):
+        for label in range(4):
+            labels = ["low"] * (label // 2) + ["right"] * (label % 2)
+            lines += [f"../{split}/class{label}/{number}.png,{split},{';'.join(labels)}" for number in range(count)]
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+
+
 def write_png(path: Path, pixels: list[list[list[int]]]) -> None:
     """A picture of 8-bit colours."""
     rows = b"".join(b"\0" + bytes(value for pixel in row for value in pixel) for row in pixels)

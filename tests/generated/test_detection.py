@@ -86,22 +86,35 @@ def write_split(folder: Path, layout: str, split: str) -> None:
                 f"{split.replace('val', 'valid')}/labels/{name}.txt",
             ),
             "voc": (f"{split}/JPEGImages/{name}.png", f"{split}/Annotations/{name}.xml"),
+            "voc lists": (f"JPEGImages/{name}.png", f"Annotations/{name}.xml"),
             "coco": (f"{split}2017/{name}.png", ""),
         }[layout]
         write_image(folder / images)
         if labels:
             (folder / labels).parent.mkdir(parents=True, exist_ok=True)
             (folder / labels).write_text(voc(name, boxes) if labels.endswith(".xml") else yolo(boxes))
+    if layout == "voc lists":
+        listed = folder / "ImageSets" / "Main" / f"{split}.txt"
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        listed.write_text("".join(f"{name}\n" for name in DATA[split]))
+        write_image(folder / "SegmentationClass" / f"{split}.png")
     if layout == "coco":
         (folder / "annotations").mkdir(exist_ok=True)
         (folder / "annotations" / f"instances_{split}2017.json").write_text(coco(DATA[split]))
         (folder / "annotations" / f"captions_{split}2017.json").write_text('{"images": [], "annotations": []}')
 
 
-@pytest.mark.parametrize("layout", ["side by side", "images and labels", "valid", "voc", "coco"])
-def test_the_same_data_are_the_same_boxes_however_they_lie(module: Module, tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize("layout", ["side by side", "images and labels", "valid", "voc", "voc lists", "coco"])
+@pytest.mark.parametrize("above", [False, True])
+def test_the_same_data_are_the_same_boxes_however_they_lie(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, above: bool
+) -> None:
     for split in DATA:
         write_split(tmp_path, layout, split)
+    if above:  # the folder is named by a path such as ../data
+        (tmp_path / "project").mkdir()
+        monkeypatch.chdir(tmp_path / "project")
+        tmp_path = Path("..")
     (tmp_path / "data.yaml").write_text("nc: 2\nnames:\n  0: dog\n  1: 'cat'\n")
     opt = module("options").Options(image_size=64)
 
@@ -118,6 +131,23 @@ def test_the_same_data_are_the_same_boxes_however_they_lie(module: Module, tmp_p
         assert found == DATA[split]
     assert train_set.fingerprint() != val_set.fingerprint()
     assert "nothing is in 1 of them" in train_set.describe()
+    assert "left out" not in train_set.describe()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"),
+    [([(40, 20)], 48), ([(512, 300)], 512), ([(40, 20), (100, 160)], 160), ([(640, 480), (20, 20)], 448)],
+)
+def test_images_are_seen_as_large_as_the_largest_but_for_those_of_photographs(
+    module: Module, tmp_path: Path, sizes: list[tuple[int, int]], side: int
+) -> None:
+    from torchvision.io import write_png
+
+    paths = [str(tmp_path / f"{number}.png") for number in range(len(sizes))]
+    for path, (width, height) in zip(paths, sizes, strict=True):
+        write_png(torch.zeros(3, height, width, dtype=torch.uint8), path)
+
+    assert module("images").usual_size(paths) == side
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,28 @@ def test_coco_s_crowds_do_not_count_and_empty_annotations_are_told(module: Modul
     assert dataset.facts["classes"] == ["background", "ant", "cat"]
     assert np.array_equal(dataset.read(0)[1].numpy(), expected)
     assert "1 crowds do not count" in dataset.describe()
+    runs[-1] -= 1
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    dataset = module("data").MyDataset(tmp_path, module("options").Options(image_size=64))
+    with pytest.raises(module("engine").RunError, match=r"a\.png is 40 x 20 pixels, and runs of a mask in it make 799"):
+        dataset.read(0)
     assert "1 annotations without a polygon left out" in dataset.describe()
+
+
+@pytest.mark.parametrize("size", [(7, 9), (20, 40), (1, 1), (300, 200)])
+def test_compressed_masks_of_coco_are_read_as_its_own_code_writes_them(module: Module, size: tuple[int, int]) -> None:
+    from faster_coco_eval.core import mask as coco
+
+    draw = np.random.default_rng(sum(size))
+    for share in (0.0, 0.02, 0.5, 1.0):  # long runs and short ones, with differences below 0
+        mask = (draw.random(size) < share).astype(np.uint8)
+        mask[size[0] // 4 : size[0] // 2] ^= 1
+        counts = coco.encode(np.asfortranarray(mask))["counts"].decode()
+
+        polygons, runs = module("masks").parse_region({"segmentation": {"size": [*size], "counts": counts}})
+
+        shape = module("masks").Shape(1, polygons, runs)
+        assert np.array_equal(module("masks").region_of(shape, size[1], size[0]), mask)
 
 
 def test_palette_pngs_come_back_as_they_were_written(module: Module, tmp_path: Path) -> None:

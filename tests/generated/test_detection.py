@@ -156,6 +156,9 @@ def test_images_are_seen_as_large_as_the_largest_but_for_those_of_photographs(
         ("names: [cat, 'big dog']", ["cat", "big dog"]),
         ("path: .\nnames:\n- cat\n- dog  # a comment\nnc: 2\n", ["cat", "dog"]),
         ("names:\n  0: cat\n  1: dog\nroboflow:\n  0: no\n", ["cat", "dog"]),
+        ("names:\n  1: dog\n  0: cat\n", ["cat", "dog"]),
+        ("names: {0: cat, 1: 'big dog'}\n", ["cat", "big dog"]),
+        ("names:\n  1: cat\n  2: dog\n", []),  # from 1 on, which YOLO's numbers are not
         ("nc: 2\n", []),
     ],
 )
@@ -189,6 +192,20 @@ def test_files_that_count_pixels_from_nothing_are_told_of_and_can_be_read_so(mod
     assert "--first-pixel 0" in told
     assert other.read(0)[1].tolist() == [[0.0, 0.0, 10.0, 20.0]]
     assert "--first-pixel" not in other.describe()
+
+
+def test_transforms_that_drop_boxes_drop_their_labels(module: Module, tmp_path: Path) -> None:
+    from torchvision.transforms import v2
+
+    write_split(tmp_path, "side by side", "train")
+    dataset = module("data").MyDataset(tmp_path / "train", module("options").Options(image_size=40, zoom=0.0, shift=0.0))
+    assert sorted(dataset[0][1]["labels"].tolist()) == [0, 1]
+
+    dataset.transform = v2.Compose([v2.RandomIoUCrop(), v2.SanitizeBoundingBoxes(min_area=200)])
+
+    labels = {tuple(target["labels"].tolist()) for _, target in (dataset[0] for _ in range(20))}
+    assert len(labels) > 1  # not all of them are left each time
+    assert all(len(target["boxes"]) == len(target["labels"]) for _, target in (dataset[0] for _ in range(20)))
 
 
 def test_models_of_another_task_are_neither_offered_nor_taken(form: Form) -> None:

@@ -122,20 +122,27 @@ def slow_dice(scores: Tensor, mask: Tensor) -> float:
     return 1 - sum(found) / len(found)
 
 
-def test_losses_are_means_over_the_pixels_that_count(module: Module) -> None:
+@pytest.mark.parametrize("weights", [(), (0.1, 1.0, 2.0, 0.0, 5.0)])
+def test_losses_are_means_over_the_pixels_that_count(module: Module, weights: tuple[float, ...]) -> None:
     scores, masks = scores_and_masks(3, count=3, classes=4)
     masks[1] = 255  # of this image nothing counts
-    opt = module("options").Options(losses={"cross_entropy": 2.0, "dice": 0.5}, label_smoothing=0.1)
+    settings = {"losses": {"cross_entropy": 2.0, "dice": 0.5}, "label_smoothing": 0.1, "class_weights": weights}
+    opt = module("options").Options(**settings)
 
     terms = module("losses").criterion(scores, masks, opt)
 
     counted = (masks != 255).sum(dim=(1, 2)).tolist()
     assert int(terms["count"]) == sum(counted)
-    cross_entropy = torch.nn.functional.cross_entropy(scores, masks.long(), ignore_index=255, label_smoothing=0.1)
+    arguments: dict[str, Any] = {"ignore_index": 255, "label_smoothing": 0.1, "reduction": "sum"}
+    if weights:
+        arguments["weight"] = torch.tensor(weights)
+    cross_entropy = torch.nn.functional.cross_entropy(scores, masks.long(), **arguments) / sum(counted)
     assert float(terms["cross_entropy"]) == pytest.approx(float(cross_entropy), abs=1e-5)
     dice = sum(counted[place] * slow_dice(scores[place], masks[place]) for place in (0, 2)) / sum(counted)
     assert float(terms["dice"]) == pytest.approx(dice, abs=1e-5)
     assert float(terms["loss"]) == pytest.approx(2 * float(cross_entropy) + 0.5 * dice, abs=1e-5)
+    with pytest.raises(module("engine").RunError, match="--class-weights has 2 numbers, and there are 5 classes"):
+        module("losses").criterion(scores, masks, module("options").Options(class_weights=(1.0, 2.0)))
 
 
 def test_losses_of_parts_are_those_of_the_whole_and_nothing_that_counts_is_no_nan(module: Module) -> None:

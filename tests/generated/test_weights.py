@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -310,6 +311,10 @@ def test_what_is_typed_for_a_pickle_makes_a_file_that_is_loaded(
     assert_loaded(net, state)
 
 
+def no_network(*_: Any, **__: Any) -> Any:
+    raise URLError("Name or service not known")
+
+
 @pytest.mark.parametrize(
     ("task", "model", "theirs", "settings"),
     [
@@ -343,6 +348,10 @@ def test_weights_of_coco_are_found_where_torchvision_keeps_them_and_fit_but_for_
         net.to_empty(device="cpu")
         with modules("engine").Process.start(opt) as process:
             report = modules("pretrained").load_weights(net, opt, process)
+            monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+            monkeypatch.setattr("torch.hub.urlopen", no_network)
+            with pytest.raises(modules("engine").RunError, match=r"no download .*put https://.*\.pth into .*empty/hub/"):
+                modules("pretrained").load_weights(net, opt, process)
         skipped = modules("pretrained").SKIP
 
     random = [name for name in net.state_dict() if any(name.startswith(f"{layer}.") for layer in skipped)]

@@ -198,7 +198,9 @@ def test_transforms_that_drop_boxes_drop_their_labels(module: Module, tmp_path: 
     from torchvision.transforms import v2
 
     write_split(tmp_path, "side by side", "train")
-    dataset = module("data").MyDataset(tmp_path / "train", module("options").Options(image_size=40, zoom=0.0, shift=0.0))
+    dataset = module("data").MyDataset(
+        tmp_path / "train", module("options").Options(image_size=40, zoom=0.0, shift=0.0)
+    )
     assert sorted(dataset[0][1]["labels"].tolist()) == [0, 1]
 
     dataset.transform = v2.Compose([v2.RandomIoUCrop(), v2.SanitizeBoundingBoxes(min_area=200)])

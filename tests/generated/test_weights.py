@@ -350,7 +350,9 @@ def test_weights_of_coco_are_found_where_torchvision_keeps_them_and_fit_but_for_
             report = modules("pretrained").load_weights(net, opt, process)
             monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
             monkeypatch.setattr("torch.hub.urlopen", no_network)
-            with pytest.raises(modules("engine").RunError, match=r"no download .*put https://.*\.pth into .*empty/hub/"):
+            with pytest.raises(
+                modules("engine").RunError, match=r"no download .*put https://.*\.pth into .*empty/hub/"
+            ):
                 modules("pretrained").load_weights(net, opt, process)
         skipped = modules("pretrained").SKIP
 

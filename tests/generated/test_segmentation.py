@@ -334,6 +334,20 @@ def test_palette_pngs_come_back_as_they_were_written(module: Module, tmp_path: P
     assert module("masks").numbers_of(colours[labels])[0].tolist() == labels.tolist()
 
 
+def test_overlays_show_what_counts(module: Module, tmp_path: Path) -> None:
+    from PIL import Image
+
+    image, true = torch.full((3, 4, 6), 100, dtype=torch.uint8), torch.zeros(4, 6, dtype=torch.uint8)
+    true[:, 4:], true[:, :2] = 255, 1
+
+    module("overlays").draw_overlays(tmp_path / "a.png", [(image, true)], {0: (torch.full_like(true, 2), true)})
+
+    drawn = np.asarray(Image.open(tmp_path / "a.png"))
+    coloured = (drawn != 100).any(axis=2)  # image, true mask, predicted mask, side by side
+    assert coloured.all(axis=0).tolist() == [False] * 6 + [True] * 2 + [False] * 4 + [True] * 4 + [False] * 2
+    assert (coloured.all(axis=0) == coloured.any(axis=0)).all()
+
+
 def test_its_losses_and_models_are_its_own(form: Form) -> None:
     answers = form.fill({"task": "segmentation"}, "p")
     assert [loss["name"] for loss in answers["losses"]] == ["cross_entropy", "dice"]

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -308,3 +309,26 @@ def test_what_is_typed_for_a_pickle_makes_a_file_that_is_loaded(
 
     load(module, net, tmp_path / "w.pt")
     assert_loaded(net, state)
+
+
+def refused(*_: Any, **__: Any) -> Any:
+    """What a download does without a network."""
+    raise URLError("Name or service not known")
+
+
+@pytest.mark.parametrize(("model", "weights"), [("resnet18", "imagenet"), ("timm:test_vit", "pretrained")])
+def test_without_a_network_what_to_do_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, weights: str
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with importable(render_project(tmp_path / "offline", model=model, weights=weights)) as module:
+        pretrained, failure = module("pretrained"), module("engine").RunError
+        if weights == "imagenet":
+            monkeypatch.setattr("torch.hub.urlopen", refused)
+            where = rf"put https://\S+/resnet18-\w+\.pth into {tmp_path}/torch/hub/checkpoints yourself"
+            with pytest.raises(failure, match=rf"Name or service not known.*{where}.*scaffold change --weights none"):
+                pretrained.download(pretrained.get_model_weights("resnet18").DEFAULT)
+        else:
+            monkeypatch.setattr("timm.create_model", refused)
+            with pytest.raises(failure, match=r"Name or service not known.*HF_HOME.*scaffold change --weights none"):
+                pretrained.read_timm(SimpleNamespace(arguments={}))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.error import URLError
 
@@ -311,7 +311,8 @@ def test_what_is_typed_for_a_pickle_makes_a_file_that_is_loaded(
     assert_loaded(net, state)
 
 
-def no_network(*_: Any, **__: Any) -> Any:
+def refused(*_: Any, **__: Any) -> Any:
+    """What a download does without a network."""
     raise URLError("Name or service not known")
 
 
@@ -349,9 +350,10 @@ def test_weights_of_coco_are_found_where_torchvision_keeps_them_and_fit_but_for_
         with modules("engine").Process.start(opt) as process:
             report = modules("pretrained").load_weights(net, opt, process)
             monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
-            monkeypatch.setattr("torch.hub.urlopen", no_network)
+            monkeypatch.setattr("torch.hub.urlopen", refused)
             with pytest.raises(
-                modules("engine").RunError, match=r"no download .*put https://.*\.pth into .*empty/hub/"
+                modules("engine").RunError,
+                match=r"COCO's weights cannot be downloaded .*put https://.*\.pth into .*empty/hub/",
             ):
                 modules("pretrained").load_weights(net, opt, process)
         skipped = modules("pretrained").SKIP
@@ -363,3 +365,21 @@ def test_weights_of_coco_are_found_where_torchvision_keeps_them_and_fit_but_for_
     # torchvision's own function sets it so where these weights were trained with an older norm
     eps = {0.0} if model in ("fasterrcnn", "retinanet") else {1e-5} if model == "fcos" else set()
     assert {layer.eps for layer in net.modules() if isinstance(layer, FrozenBatchNorm2d)} == eps
+
+
+@pytest.mark.parametrize(("model", "weights"), [("resnet18", "imagenet"), ("timm:test_vit", "pretrained")])
+def test_without_a_network_what_to_do_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, weights: str
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with importable(render_project(tmp_path / "offline", model=model, weights=weights)) as module:
+        pretrained, failure = module("pretrained"), module("engine").RunError
+        if weights == "imagenet":
+            monkeypatch.setattr("torch.hub.urlopen", refused)
+            where = rf"put https://\S+/resnet18-\w+\.pth into {tmp_path}/torch/hub/checkpoints yourself"
+            with pytest.raises(failure, match=rf"Name or service not known.*{where}.*scaffold change --weights none"):
+                pretrained.download(pretrained.get_model_weights("resnet18").DEFAULT)
+        else:
+            monkeypatch.setattr("timm.create_model", refused)
+            with pytest.raises(failure, match=r"Name or service not known.*HF_HOME.*scaffold change --weights none"):
+                pretrained.read_timm(SimpleNamespace(arguments={}))

@@ -83,18 +83,26 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "milestones": ({"logger": "none", "scheduler": "multistep"}, []),
     "one_cycle": ({"logger": "none", "scheduler": "one_cycle"}, []),
+    "words": (
+        {"task": "language_model", "logger": "none", "clip": 1.0},
+        [
+            *("--width", "16", "--depth", "1", "--heads", "2", "--block", "16", "--dropout", "0.1"),
+            *("--sample", "5"),
+        ],
+    ),
+    "labels": ({"task": "multi_label", "logger": "none", "ema": True}, []),
     "boxes": ({"task": "detection", "logger": "none"}, []),
     "detector": ({"task": "detection", "logger": "none", "model": "ssdlite", "ema": True}, []),
     "masks": ({"task": "segmentation"}, ["--width", "4"]),
 }
 # Those whose data are no images in folders: what their own tests train on takes the place of the images.
-OWN_DATA = ("boxes", "detector", "masks")
+OWN_DATA = ("words", "labels", "boxes", "detector", "masks")
 Rendered = Callable[[str], Project]
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny data set."""
+    """A tiny data set, with others of text and of labels in it."""
     folder = tmp_path_factory.mktemp("crash") / "images"
     write_images(folder)
     return folder

@@ -75,7 +75,8 @@ def run_probe(
 
 def ask_python(project: Path, answers: Answers, python: str) -> dict[str, Any]:
     """What the project's own Python has and says of the groups; `failed` where it does not answer."""
-    words = [str(question.of(answers)) for question in (PACKAGE, DISTRIBUTED, PRECISION)]
+    # a fork may have given up a question
+    words = [str(answers.get(question.name, "none")) for question in (PACKAGE, DISTRIBUTED, PRECISION)]
     try:
         done = run_probe(python, project_probe, words, folder=project, seconds=_SECONDS)
     except subprocess.TimeoutExpired:

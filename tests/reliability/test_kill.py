@@ -194,6 +194,16 @@ def test_killed_at_random_in_every_mode(
     figure("B1 exact resume", f"{name}: runs killed one to three times at random ({kills} kills)", runs, runs)
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "runs"), [("boxes", 20), ("detector", 5), ("masks", 20)])
+def test_killed_at_random_with_boxes_and_masks(
+    project: Rendered, work: Path, name: str, runs: int, figure: Callable[..., None]
+) -> None:
+    kills = kill_at_random(project(name), work, runs, 3, "--epochs", "3")
+
+    figure("B1 exact resume", f"{name}: runs killed one to three times at random ({kills} kills)", runs, runs)
+
+
 def cut_power(project: Project, work: Path, every: int) -> int:
     """Every state that a power cut may leave at every operation; returns how many there are."""
     expected = undisturbed(project, work, *EPOCHS)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.reliability.crash import report
-from tests.reliability.crash.projects import Project, make, write_images, write_labels, write_text
+from tests.reliability.crash.projects import Project, make, write_images, write_own_data
 
 # The projects that are put to the test, and the settings that make chance matter in them.
 ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -91,9 +91,12 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ],
     ),
     "labels": ({"task": "multi_label", "logger": "none", "ema": True}, []),
+    "boxes": ({"task": "detection", "logger": "none"}, []),
+    "detector": ({"task": "detection", "logger": "none", "model": "ssdlite", "ema": True}, []),
+    "masks": ({"task": "segmentation"}, ["--width", "4"]),
 }
-# Where the data of those lie that learn from no images of classes, in the folder of these.
-FOLDERS = {"words": "text", "labels": "labelled"}
+# Those whose data are no images in folders: what their own tests train on takes the place of the images.
+OWN_DATA = ("words", "labels", "boxes", "detector", "masks")
 Rendered = Callable[[str], Project]
 
 
@@ -102,8 +105,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny data set, with others of text and of labels in it."""
     folder = tmp_path_factory.mktemp("crash") / "images"
     write_images(folder)
-    write_text(folder / FOLDERS["words"])
-    write_labels(folder / FOLDERS["labels"])
     return folder
 
 
@@ -115,8 +116,10 @@ def project(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     def rendered(name: str) -> Project:
         if name not in made:
             answers, flags = ANSWERS[name]
-            data = images / FOLDERS.get(name, "")
-            made[name] = make(tmp_path_factory.mktemp(name), name, answers, data, flags)
+            folder = tmp_path_factory.mktemp(name)
+            made[name] = make(folder, name, answers, folder / "data" if name in OWN_DATA else images, flags)
+            if name in OWN_DATA:
+                write_own_data(made[name])
         return made[name]
 
     yield rendered

@@ -38,26 +38,6 @@ def write_images(folder: Path) -> None:
                 write_png(folder / split / f"class{label}" / f"{number}.png", pixels)
 
 
-def write_text(folder: Path) -> None:
-    """A text of 48 blocks of 16 bytes to learn, and of 20 to validate on."""
-    folder.mkdir()
-    dice = random.Random(0)
-    for split, count in (("train", 48), ("val", 20)):
-        text = " ".join(dice.choice(["he", "she", "sees", "seas"]) for _ in range(count * 16))
-        (folder / f"{split}.txt").write_text(text[: count * 16 + 1])
-
-
-def write_labels(folder: Path) -> None:
-    """A table of the images of `write_images`, which are beside it: where the bright quarter lies, in two labels."""
-    folder.mkdir()
-    lines = ["image,split,labels"]
-    for split, count in (("train", 12), ("val", 5)):
-        for label in range(4):
-            labels = ["low"] * (label // 2) + ["right"] * (label % 2)
-            lines += [f"../{split}/class{label}/{number}.png,{split},{';'.join(labels)}" for number in range(count)]
-    (folder / "table.csv").write_text("\n".join(lines) + "\n")
-
-
 def write_png(path: Path, pixels: list[list[list[int]]]) -> None:
     """A picture of 8-bit colours."""
     rows = b"".join(b"\0" + bytes(value for pixel in row for value in pixel) for row in pixels)
@@ -188,6 +168,13 @@ def make(folder: Path, name: str, answers: Mapping[str, Any], images: Path, flag
     render({"project_name": package, **answers}, folder / package)
     ranks = 1 if answers.get("distributed", "none") == "none" else 2
     return Project(folder / package, package, images, ranks, list(flags or []), answers.get("accumulate", 1))
+
+
+def write_own_data(project: Project) -> None:
+    """Writes what the project's own tests train on to where its images are to be."""
+    code = "import sys; from pathlib import Path; from scaffold.trials.trial_data import write_data; write_data(Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(project.folder)])}
+    subprocess.run([sys.executable, "-c", code, str(project.images)], cwd=project.folder, env=environment, check=True)
 
 
 def checkpoints(work: Path, run: int = 1) -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -232,6 +233,17 @@ def test_nothing_in_a_folder_vanishes_is_there_for_ever_or_is_waited_for(module:
     more.unlink()
     os.mkfifo(more)
     assert f"{more} is neither a file nor a folder" in refused(module, tmp_path)
+
+
+def test_predict_never_writes_over_the_images(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["predict", "run/1", "a.png", "--out", "."])
+
+    assert module("predict").main() == 2
+    assert "has the images themselves, which would be written over" in capfd.readouterr().err
 
 
 def test_models_of_another_task_are_neither_offered_nor_taken(form: Form) -> None:

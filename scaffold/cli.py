@@ -15,6 +15,9 @@ from scaffold.errors import BadAnswer, Cancelled, CreateFailed, ScaffoldError
 
 __all__ = ["main", "program"]
 
+# Commands that write nothing in any case: there is no need to say so where one ends with an error.
+READ_ONLY = {"check", "inspect", "list", "smoke"}
+
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
@@ -25,6 +28,8 @@ def main(words: Sequence[str] | None = None) -> None:
         code = program.main(words, prog_name="scaffold", standalone_mode=False)
     except (ScaffoldError, click.UsageError, click.Abort, KeyboardInterrupt, OSError) as wrong:
         error = _as_ours(wrong)
+        if READ_ONLY & {*settings.get("typed", [])[:1]}:
+            error.last_line = ""
         show(str(error))
         if settings.get("verbose") and error.__cause__:
             import traceback

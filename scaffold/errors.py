@@ -74,7 +74,7 @@ class Cancelled(ScaffoldError):
         super().__init__("Cancelled.")
 
     def __str__(self) -> str:
-        return "Cancelled. Nothing was written."
+        return f"Cancelled. {self.last_line}".rstrip()
 
 
 def printable(text: str) -> str:

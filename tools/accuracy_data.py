@@ -16,17 +16,22 @@ Images = list[tuple[NDArray[np.uint8], str]]  # each with its class
 PICTURES = ("astronaut", "camera", "coffee", "chelsea", "rocket", "coins", "brick", "grass", "gravel", "moon")
 
 
-def digits(side: int, each: int = 1000, classes: str = "0123456789") -> tuple[Images, Images]:
-    """scikit-learn's handwritten digits, enlarged: up to `each` of a class to learn from, a fifth to validate on."""
+def digits(side: int, each: int = 1000, classes: str = "0123456789", rarest: int = 0) -> tuple[Images, Images]:
+    """scikit-learn's handwritten digits, enlarged: up to `each` of a class to learn from, a fifth to validate on.
+
+    With `rarest` there are so many of the last class, and of those between by a constant ratio.
+    """
     from sklearn.datasets import load_digits
 
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     sets: tuple[Images, Images] = [], []
     have = dict.fromkeys(classes, 0)
+    ratio = (rarest / each) ** (1 / (len(classes) - 1)) if rarest else 1
+    wanted = {label: round(each * ratio**place) for place, label in enumerate(classes)}
     for place, number in enumerate(order):
         label, validates = str(data.target[number]), place < len(order) // 5
-        if label not in have or (not validates and have[label] == each):
+        if label not in have or (not validates and have[label] == wanted[label]):
             continue
         pixels = Image.fromarray((data.images[number] * 255 / 16).astype(np.uint8))
         sets[validates].append((np.array(pixels.resize((side, side), Image.Resampling.BICUBIC)), label))
@@ -40,12 +45,34 @@ def glyphs(side: int, characters: str, each: int) -> tuple[Images, Images]:
 
     files = sorted(Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf"))
     fonts = [str(path) for path in files if draws(str(path), characters)]
+    # a folder of its own for each, also where "a" and "A" are one
+    names = {character: character if characters.isdigit() else f"{ord(character):04x}" for character in characters}
     noise = np.random.default_rng(0)
     sets: tuple[Images, Images] = [], []
     for number, font in enumerate(fonts):
         for character in characters:
-            sets[number % 4 == 0].extend((glyph(font, character, side, noise), character) for _ in range(each))
+            pixels = [glyph(font, character, side, noise) for _ in range(each)]
+            sets[number % 4 == 0].extend((one, names[character]) for one in pixels)
     return sets
+
+
+def letters(count: int) -> str:
+    """So many letters and digits that the DejaVu fonts draw, none as another one: Latin, Greek, Cyrillic, with marks."""
+    import matplotlib
+
+    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    fonts = [
+        ImageFont.truetype(str(path), 24) for path in sorted(folder.glob("DejaVuS*.ttf")) if "Display" not in path.name
+    ]
+    drawn: list[set[bytes]] = [set() for _ in fonts]
+    found = ""
+    for code in (*range(0x30, 0x7B), *range(0x391, 0x3CA), *range(0x410, 0x450), *range(0xC0, 0x180)):
+        masks = [bytes(font.getmask(chr(code))) for font in fonts]
+        if chr(code).isalnum() and not any(mask in known for mask, known in zip(masks, drawn, strict=True)):
+            found += chr(code)
+            for mask, known in zip(masks, drawn, strict=True):
+                known.add(mask)
+    return found[:count]
 
 
 def draws(font: str, characters: str) -> bool:
@@ -89,9 +116,12 @@ def photographs(height: int, width: int, each: int) -> tuple[Images, Images]:
 DATA: dict[str, Callable[[], tuple[Images, Images]]] = {
     "digits 0 to 7": lambda: digits(8, classes="01234567"),
     "20 digits a class": lambda: digits(8, 20),
+    "10 digits a class": lambda: digits(8, 10),
     "5 digits a class": lambda: digits(8, 5),
+    "digits from 100 to 2 a class": lambda: digits(8, 100, rarest=2),
     "glyphs of digits": lambda: glyphs(8, "0123456789", 12),
-    "photographs": lambda: photographs(24, 24, 30),
+    "glyphs of 200 letters": lambda: glyphs(16, letters(200), 1),
+    "photographs": lambda: photographs(64, 64, 30),
 }
 
 

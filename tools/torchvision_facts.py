@@ -69,6 +69,9 @@ def facts_of(name: str) -> dict[str, Any]:
         known |= {"sized": next(iter(sized(name, 224))), "step": step(net), "square": True}
     if name in AUXILIARY:
         known |= {"auxiliary": True}
+    momenta = {layer.momentum for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)} - {0.1}
+    if momenta:
+        known |= {"batch_norm_momentum": round(momenta.pop(), 6)}
     return known | {
         "first": first,
         "convolution": arguments_of(net.get_submodule(first)),

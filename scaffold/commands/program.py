@@ -97,5 +97,5 @@ def program(context: click.Context) -> None:
         if not has_somebody():
             click.echo(context.get_help())
             return
-        show("Hello! This makes a PyTorch training project of your own.   All commands: scaffold --help")
+        show("Hello! This makes a PyTorch training project of your own.\nAll commands: scaffold --help")
         context.invoke(program.commands["new"])

@@ -17,7 +17,9 @@ from scaffold.errors import BadAnswer
 @click.option("--triples", is_flag=True, help="Try every three answers that go together.")
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, metavar="N", help="So many at a time.")
 @click.option("--train", type=click.IntRange(0), default=12, show_default=True, metavar="N", help="Train so many.")
-@click.option("--types", type=click.IntRange(0), metavar="N", help="Check the types of so many.  [default: all]")
+@click.option(
+    "--types", type=click.IntRange(0), metavar="N", help="Check types and dead code of so many.  [default: all]"
+)
 @click.option("--template", metavar="DIR", help="The template in DIR, such as a fork's checkout.")
 def smoke(
     answers_file: str | None,

@@ -50,7 +50,7 @@ def select(screen: Screen, message: str, options: Sequence[Option], default: Any
             message,
             choices,
             default=choices[preset[0] if preset else possible[0]],
-            instruction=screen.fit(f"({screen.signs.arrows} · enter · shift-tab back){where}"),
+            instruction=_keys(screen, message, f"{screen.signs.arrows} · enter", where),
             pointer=screen.signs.here,
             qmark=screen.signs.ask,
             style=_STYLE,
@@ -73,7 +73,7 @@ def checkbox(screen: Screen, message: str, options: Sequence[Option], chosen: Se
             message,
             choices,
             validate=lambda values: bool(values) or "choose at least one, with the space bar",
-            instruction=screen.fit(f"(space chooses · enter · shift-tab back){where}"),
+            instruction=_keys(screen, message, "space chooses · enter", where),
             pointer=screen.signs.here,
             qmark=screen.signs.ask,
             style=_STYLE,
@@ -107,6 +107,15 @@ def text(
     )
     _pull_up(question)
     return _run(question)
+
+
+def _keys(screen: Screen, message: str, keys: str, where: str) -> str:
+    """What the keys do, as much of it as there is room for in the line of the question."""
+    room = screen.width - len(f"{screen.signs.ask} {message} ")
+    for hint in (f"({keys} · shift-tab back){where}", f"({keys}){where}", where.strip()):
+        if len(shown := screen.fit(hint)) < room:
+            return shown
+    return " "
 
 
 def _pull_up(question: questionary.Question) -> None:

@@ -39,8 +39,8 @@ def of_groups(found: dict[str, Any], answers: Answers) -> list[Finding]:
     if "groups" in found:
         held = ", ".join(f"{name} {count} tensors" for name, count in found["groups"].items())
         findings = [Finding("code", "ok", f"every group matches the model: {held}")]
-        recorded_names = [group["name"] for group in LAYER_GROUPS.of(answers)]
-        if list(found["groups"]) != recorded_names:
+        recorded_names = [group["name"] for group in answers.get(LAYER_GROUPS.name, [])]
+        if recorded_names and list(found["groups"]) != recorded_names:
             findings.append(
                 Finding("code", "note", f"the project was made with the groups {', '.join(recorded_names)}")
             )

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ from scaffold.errors import BadAnswer, Cancelled, CreateFailed
 from scaffold.health import project_probe
 from scaffold.questions.answer_types import DISTRIBUTED, PACKAGE, PRECISION
 from scaffold.questions.form import Answers
+from scaffold.system.signals import end_session
 
 _SECONDS = 60
 
@@ -46,23 +48,35 @@ def quick_tests(project: Path, python: str = "") -> None:
 def run_probe(
     python: str, probe: ModuleType, words: list[str], *, folder: Path, seconds: float, **settings: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a module of ours, which needs nothing of ours, by another Python; OSError or TimeoutExpired where it cannot."""
-    return subprocess.run(
-        [python, str(Path(str(probe.__file__)).resolve()), *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **settings},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=seconds,
-        check=False,
-    )
+    """Run a module of ours, which needs nothing of ours, by another Python; OSError or TimeoutExpired where it cannot.
+
+    What the user's code has started there ends with it, and is not waited for.
+    """
+    with TemporaryFile() as out, TemporaryFile() as err:
+        process = subprocess.Popen(
+            [python, str(Path(str(probe.__file__)).resolve()), *words],
+            cwd=folder,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        try:
+            process.wait(seconds)
+        finally:
+            end_session(process)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", "replace"))
+    return subprocess.CompletedProcess(process.args, process.returncode, *texts)
 
 
 def ask_python(project: Path, answers: Answers, python: str) -> dict[str, Any]:
     """What the project's own Python has and says of the groups; `failed` where it does not answer."""
-    words = [str(question.of(answers)) for question in (PACKAGE, DISTRIBUTED, PRECISION)]
+    # a fork may have given up a question
+    words = [str(answers.get(question.name, "none")) for question in (PACKAGE, DISTRIBUTED, PRECISION)]
     try:
         done = run_probe(python, project_probe, words, folder=project, seconds=_SECONDS)
     except subprocess.TimeoutExpired:

@@ -16,7 +16,7 @@ class References:
 
     def __init__(self, sources: Mapping[str, bytes], files: set[str]) -> None:
         self.sources: dict[str, bytes] = {}
-        self.trees: dict[str, ast.Module] = {}
+        self.nodes: dict[str, list[ast.AST]] = {}
         self.names: dict[str, set[str]] = {}
         self.broken: dict[str, SyntaxError | ValueError] = {}
         self.files = files
@@ -31,8 +31,9 @@ class References:
         """Read a file."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the user writes
-            self.trees[name] = ast.parse(source)
-        self.sources[name], self.names[name] = source, _names_of(self.trees[name])
+            tree = ast.parse(source)
+        self.sources[name], self.names[name] = source, _names_of(tree)
+        self.nodes[name] = list(ast.walk(tree))
 
     def problems(self, name: str) -> Iterator[tuple[int, str]]:
         """What a file names that is not there, by line."""
@@ -41,7 +42,7 @@ class References:
 
     def _of_imports(self, name: str) -> Iterator[tuple[int, str]]:
         package = name.split("/")[:-1]
-        for node in ast.walk(self.trees[name]):
+        for node in self.nodes[name]:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield from self._missing(node.lineno, alias.name.split("."))
@@ -83,10 +84,10 @@ class References:
         table = symtable.symtable(decode_source(self.sources[name]), name, "exec")
         unknown = _used(table) - _GIVEN - self.names[name]
         if "annotations" in self.names[name]:  # which then are not looked up, and in no table
-            unknown |= _annotated(self.trees[name]) - _GIVEN - self.names[name]
+            unknown |= _annotated(self.nodes[name]) - _GIVEN - self.names[name]
         if unknown and (unknown := unknown - _declared(table)):
             lines: dict[str, int] = {}
-            for node in ast.walk(self.trees[name]):
+            for node in self.nodes[name]:
                 if isinstance(node, ast.Name) and node.id in unknown:
                     lines[node.id] = min(node.lineno, lines.get(node.id, node.lineno))
             for used in unknown:
@@ -116,11 +117,11 @@ def _names_of(tree: ast.Module) -> set[str]:
     return names
 
 
-def _annotated(tree: ast.Module) -> set[str]:
+def _annotated(nodes: list[ast.AST]) -> set[str]:
     """Names in annotations, but for those that anything in the file makes."""
     used: set[str] = set()
     made: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
             used |= {part.id for part in ast.walk(node.annotation) if isinstance(part, ast.Name)}
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

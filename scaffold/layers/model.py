@@ -7,6 +7,9 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+# How the last layer is called in most models: all that a file of tensors tells of it.
+HEADS = {"head", "heads", "fc", "classifier", "lm_head", "logits", "output", "embed_out", "score"}
+
 
 @dataclass
 class Inspected:
@@ -23,6 +26,7 @@ class Inspected:
     groups: list[dict[str, Any]] = field(default_factory=list)  # those of a run
     lr: float = 0.0
     arguments: dict[str, Any] = field(default_factory=dict)
+    in_catalogue: bool = False  # then `scaffold new` knows its layers as well
 
     @property
     def total(self) -> int:
@@ -49,14 +53,10 @@ class Inspected:
 
     def facts(self) -> dict[str, Any]:
         """The same as the catalogue has it, so that groups can be named by the same rules."""
-        layers: dict[str, int] = {}
-        for path in self.pieces:
-            top = path.split(".")[0]
-            layers[top] = layers.get(top, 0) + self.size(path)
         groups = {**self.stages, "backbone": self.backbone, "head": self.head}
         return {
-            "layers": layers,
-            "blocks": {path: self.size(path) for path in self.pieces if "." in path},
+            "layers": {path: size for path, size in self._sizes.items() if "." not in path},
+            "blocks": {path: size for path, size in self._sizes.items() if "." in path},
             "groups": {name: paths for name, paths in groups.items() if paths},
             "stages": [*self.stages, *(["head"] if self.head else [])],
         }
@@ -78,13 +78,15 @@ def of_catalogue(title: str, facts: Mapping[str, Any]) -> Inspected:
         pieces,
         head=unfolded(groups["head"]),
         stages={name: list(groups[name]) for name in facts["stages"] if name != "head"},
+        in_catalogue=True,
     )
 
 
 def of_tensors(title: str, shapes: Mapping[str, Sequence[int]]) -> Inspected:
     """A file of tensors; what the model does with them cannot be known."""
-    parameters = {name: math.prod(shape) for name, shape in shapes.items()}
-    matrices = [name for name, shape in shapes.items() if len(shape) > 1]
-    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in parameters))
-    last = matrices[-1].rpartition(".")[0] or matrices[-1] if matrices else ""
-    return Inspected(title, parameters, layers, head=[last] if last else [])
+    # they lie in the order of their names, in which layer 10 comes before layer 2
+    names = sorted(shapes, key=lambda name: [(part.isdigit(), part.zfill(9)) for part in name.split(".")])
+    parameters = {name: math.prod(shapes[name]) for name in names}
+    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+    head = [path for path in layers if path.rpartition(".")[2] in HEADS]
+    return Inspected(title, parameters, layers, head=head[-1:])

@@ -7,7 +7,8 @@ import io
 import json
 import socket
 import sys
-from collections import defaultdict
+import traceback
+from collections import OrderedDict, defaultdict
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -50,17 +51,23 @@ def main(kind: str, target: str, arguments: str) -> dict[str, Any]:
     except Wrong:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's own code may raise anything
+        if is_offline(error):
+            hosts.append("huggingface.co")
         if hosts:
             message = f"{target} wants to download from {hosts[0]} while it is made; make it without pretrained weights"
             raise Wrong("failed", message) from None
-        line = str(error).strip().partition("\n")[0]
-        raise Wrong("failed", f"{target} cannot be made: {type(error).__name__}: {line}") from None
+        raise Wrong("failed", f"{target} cannot be made: {told_of(error)}") from None
     if hosts:
         notes.append(f"while it is made it wants to download from {hosts[0]}, which was refused")
     if not isinstance(made, torch.nn.Module):
         raise Wrong("answer", f"{target} makes a {type(made).__name__}, which is no torch.nn.Module")
     if next(made.parameters(), None) is None:
         raise Wrong("answer", f"{target} has no parameters")
+    lazy = [name for name, one in made.named_parameters() if isinstance(one, torch.nn.UninitializedParameter)]
+    if lazy:
+        raise Wrong(
+            "answer", f"{target} has layers whose size only an input tells, such as {lazy[0]}; give them a size"
+        )
     return {**told(made), **about, "notes": notes}
 
 
@@ -77,9 +84,9 @@ def told(net: Any) -> dict[str, Any]:
     convolution = structure.first_convolution(net)
     first = net.get_submodule(convolution) if convolution else None
     if first is not None:
-        device = first.weight.device
+        device, side = first.weight.device, image_side(net)
         try:
-            image = torch.zeros(2, first.in_channels, 224, 224, device=device)
+            image = torch.zeros(2, first.in_channels, side, side, device=device)
             seen = structure.sides(net.eval(), rest, image)
         except Exception:  # noqa: BLE001  # what it takes is not known
             seen = {}
@@ -95,6 +102,12 @@ def told(net: Any) -> dict[str, Any]:
         "stages": stages,
         "tied": [found for found in names.values() if len(found) > 1],
     }
+
+
+def image_side(net: Any) -> int:
+    """The side of images that a model is made for, where it is one of timm's."""
+    known = getattr(getattr(net, "backbone", net), "pretrained_cfg", None) or {}
+    return int(known.get("input_size", (3, 224, 224))[-1])
 
 
 def of_class(target: str, given: dict[str, Any]) -> Any:
@@ -113,11 +126,13 @@ def of_class(target: str, given: dict[str, Any]) -> Any:
             module = importlib.import_module(place)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's own code may raise anything
         kind = "answer" if isinstance(error, ModuleNotFoundError | FileNotFoundError) else "failed"
-        raise Wrong(kind, f"{place} cannot be imported: {type(error).__name__}: {error}") from None
+        raise Wrong(kind, f"{place} cannot be imported: {told_of(error)}") from None
     if not hasattr(module, name):
         known = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
         raise Wrong("answer", f"{place} has no {name}; it has {', '.join(known[:12]) or 'nothing that can be called'}")
     make = getattr(module, name)
+    if hasattr(make, "named_parameters") and not isinstance(make, type):  # a model that is made already
+        return lambda: make, {}
     try:
         wanted = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):
@@ -126,7 +141,8 @@ def of_class(target: str, given: dict[str, Any]) -> Any:
     needed = [one.name for one in wanted if one.default is one.empty and one.kind in plain and one.name not in given]
     unknown = [name for name in needed if name not in USUAL]
     if unknown:
-        raise Wrong("answer", f"{target} needs {', '.join(unknown)}; say them by --kw {unknown[0]}=64")
+        words = " ".join(f"--kw {name}=64" for name in unknown)
+        raise Wrong("answer", f"{target} needs {', '.join(unknown)}; say what they are, such as {words}")
     arguments = {**{name: USUAL[name] for name in needed}, **given}
     return lambda: make(**arguments), {"arguments": arguments}
 
@@ -149,7 +165,7 @@ def of_timm(name: str, given: dict[str, Any]) -> Any:
     def make() -> Any:
         backbone = timm.create_model(name, num_classes=0, **given)
         features = getattr(backbone, "head_hidden_size", None) or backbone.num_features
-        return nn.ModuleDict({"backbone": backbone, "head": nn.Linear(features, 10)})
+        return nn.Sequential(OrderedDict(backbone=backbone, head=nn.Linear(features, 10)))
 
     return make, {}
 
@@ -186,6 +202,19 @@ def offline() -> list[str]:
     return hosts
 
 
+def is_offline(error: BaseException | None) -> bool:
+    """Whether huggingface_hub has refused to download, which asks for no connection before."""
+    names = {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}
+    return error is not None and (type(error).__name__ in names or is_offline(error.__cause__ or error.__context__))
+
+
+def told_of(error: BaseException) -> str:
+    """What went wrong, in a line, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}{f': {line}' if line else ''} ({Path(last.filename).name}, line {last.lineno})"
+
+
 def here(name: str) -> Any:
     """A module beside this one, which is no part of an installed torch-scaffold."""
     spec = importlib.util.spec_from_file_location(f"scaffold_{name}", Path(__file__).with_name(f"{name}.py"))
@@ -205,4 +234,6 @@ if __name__ == "__main__":
             result = main(*sys.argv[1:])
     except Wrong as wrong:
         result = {"wrong": wrong.kind, "message": str(wrong)}
+    except Exception as error:  # noqa: BLE001  # of a model that is made, but like no other
+        result = {"wrong": "failed", "message": f"{sys.argv[2]} cannot be looked at: {told_of(error)}"}
     print(MARK + json.dumps(result))

@@ -127,6 +127,9 @@ def _groups(model: Inspected, groups: Groups, lr: float) -> list[str]:
             f"{group['name']:<{named}}  {times:>7}{learns}  {size:>14,}  {share:5.1f} %  {_short(group['layers'])}"
         )
     if not model.groups:
-        words = write_groups(groups, model.title, model.facts(), has_head=bool(model.head))
+        known = model.facts() if model.in_catalogue else None
+        if not known:  # what is left over has no other name in a project
+            groups = [{**one, "layers": ["rest"]} if one["name"] == "rest" else one for one in groups]
+        words = write_groups(groups, model.title, known, has_head=bool(model.head))
         lines += ["", "to have them: " + join([word for text in words for word in ("--group", text)])]
     return lines

@@ -86,9 +86,9 @@ def stages(net: Any, paths: list[str], seen: dict[str, int]) -> dict[str, list[s
     found: list[list[str]] = []
     side = math.inf  # of the features of this stage
     for path in paths:
-        here = seen.get(path, -1)
+        here, layer = seen.get(path, -1), layers.get(path)
         # parameters of the network itself, and norms, go with what comes before them
-        alone = here < 0 or (not [*layers[path].children()] and "Norm" in type(layers[path]).__name__)
+        alone = here < 0 or layer is None or (not [*layer.children()] and "Norm" in type(layer).__name__)
         shrinks = side < math.inf and (here == 0 or here <= 0.75 * side)
         if found and (alone or not shrinks):
             found[-1].append(path)

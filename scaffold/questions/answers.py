@@ -8,8 +8,8 @@ from typing import Any
 
 from scaffold.errors import BadAnswer, did_you_mean
 from scaffold.paths import presets
-from scaffold.questions.answer_types import PACKAGE, PROJECT, type_of
-from scaffold.questions.form import Form
+from scaffold.questions.answer_types import PACKAGE, PROJECT, TASK, type_of
+from scaffold.questions.form import Answers, Form
 from scaffold.questions.plain_yaml import NotPlain, check_plain, read_plain
 from scaffold.system.shell import join
 
@@ -134,7 +134,9 @@ def complete(form: Form, given: Given, target: str) -> dict[str, Any]:
     context = _fill(form, given, target)
     for name, source in given.sources.items():
         if source.startswith("--") and not form.is_due(form.questions[name], context):
-            raise BadAnswer(f"{source} has no use with these answers", at=source, help=_needs(form, name, source))
+            raise BadAnswer(
+                f"{source} has no use with these answers", at=source, help=_needs(form, name, source, context)
+            )
     return form.recorded(context)
 
 
@@ -144,12 +146,17 @@ def missing(form: Form, given: Given, target: str | None) -> list[str]:
     return [name for name in asked if name not in given.values]
 
 
-def _needs(form: Form, name: str, source: str) -> str:
-    """Which answer a question goes with, where copier.yml says it by `x == 'y'`."""
-    found = re.search(r"(\w+) == '([^']*)'", str(form.questions[name].when))
-    if not found or form.questions[found[1]].flag == source:  # which has no use either
+def _needs(form: Form, name: str, source: str, context: Answers) -> str:
+    """Which answer a question goes with, where copier.yml says it by `x == 'y'`, or by what is known of the task."""
+    when = str(form.questions[name].when)
+    found = re.search(r"(\w+) == '([^']*)'", when)
+    if found and form.questions[found[1]].flag != source:
+        return f"it goes with   {form.questions[found[1]].flag} {found[2]}"
+    if found:  # which has no use either
+        return _needs(form, found[1], source, context)
+    if "task_facts." not in when:
         return ""
-    return f"it goes with   {form.questions[found[1]].flag} {found[2]}"
+    return f"{TASK.flag} {TASK.of(context)} has one of its own, which you change in the project"
 
 
 def _fill(form: Form, given: Given, target: str, until: str = "", *, yes: bool = True) -> dict[str, Any]:

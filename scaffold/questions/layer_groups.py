@@ -10,6 +10,7 @@ template/macros/groups.jinja, since Copier alone makes projects too and runs no 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from scaffold.errors import BadAnswer, did_you_mean
@@ -197,14 +198,14 @@ def _resolve(words: list[_Word], model_name: str, model: Model, has_head: bool) 
     """Give every layer to the group that names it most exactly."""
     gone = [] if has_head else _in_head(model)
     layers = [layer for layer in model["layers"] if layer not in gone]
-    # the blocks of a layer, or the layer where it has none
-    pieces = {layer: [block for block in model["blocks"] if _inside(block, layer)] or [layer] for layer in layers}
+    names = [name for layer in layers for name in (layer, *(b for b in model["blocks"] if _inside(b, layer)))]
+    outer = {outer for name in names for outer in _around(name)[:-1]}
     claims = _claims(words, model_name, model, has_head)
-    owners = _owners([piece for layer in layers for piece in pieces[layer]], claims)
-    rest = _whole(layers, pieces, [piece for piece in owners if owners[piece] is None])
+    owners = _owners([name for name in names if name not in outer], claims)
+    rest = _whole(names, owners, [piece for piece in owners if owners[piece] is None])
     groups: list[Group] = []
     for word in words:
-        paths = rest if word.takes == ["rest"] else _won(word, claims, owners)
+        paths = rest if word.takes == ["rest"] else _won(word, claims, owners, names)
         if not paths:
             raise BadAnswer(
                 f"group '{word.name}' would train nothing: the other groups name all of its layers",
@@ -253,24 +254,26 @@ def _owners(pieces: list[str], claims: list[_Claim]) -> _Owners:
     return owners
 
 
-def _won(word: _Word, claims: list[_Claim], owners: _Owners) -> list[str]:
+def _won(word: _Word, claims: list[_Claim], owners: _Owners, names: list[str]) -> list[str]:
     """What a group has of what it claims: whole paths where nobody else has a piece of them."""
     paths: list[str] = []
     for _, claimant, path in claims:
         if claimant is word:
-            inside = [piece for piece in owners if _inside(piece, path)]
-            won = [piece for piece in inside if owners[piece] == (word, path)]
-            paths += [path] if won == inside else won
+            won = [piece for piece in owners if owners[piece] == (word, path)]
+            paths += _whole([name for name in names if _inside(name, path)], owners, won)
     return paths
 
 
-def _whole(layers: list[str], pieces: dict[str, list[str]], wanted: list[str]) -> list[str]:
-    """These pieces, as whole layers where all pieces of a layer are among them."""
-    paths: list[str] = []
-    for layer in layers:
-        inside = [piece for piece in pieces[layer] if piece in wanted]
-        paths += [layer] if inside == pieces[layer] else inside
-    return paths
+def _whole(names: list[str], pieces: _Owners, wanted: list[str]) -> list[str]:
+    """These pieces, by the name of what holds them where all of its pieces are among them."""
+    split = {outer for piece in {*pieces}.difference(wanted) for outer in _around(piece)}
+    held = {outer for piece in wanted for outer in _around(piece)} - split
+    return [name for name in names if name in held and not held & {*names}.intersection(_around(name)[:-1])]
+
+
+def _around(path: str) -> list[str]:
+    """The layers that a path lies in, from the outermost, and itself."""
+    return [*accumulate(path.split("."), lambda outer, inner: f"{outer}.{inner}")]
 
 
 def _paths_of(name: str, model_name: str, model: Model | None, has_head: bool) -> list[str]:

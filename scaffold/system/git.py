@@ -49,7 +49,8 @@ def git(
     if done.returncode not in allowed:
         said = (done.stderr or done.stdout).strip().splitlines()
         what = next((word for word in words if not str(word).startswith("-")), words[0])
-        raise GitFailed(f"git {what} failed: {said[-1] if said else done.returncode}")
+        fatal = [line for line in said if line.startswith("fatal: ")]  # what follows is advice
+        raise GitFailed(f"git {what} failed: {[*fatal, *said[-1:], done.returncode][0]}")
     return done.stdout.removesuffix("\n")
 
 

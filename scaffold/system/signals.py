@@ -1,9 +1,14 @@
 """Signals: what would end us waits, or cleans up first."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 @contextlib.contextmanager
@@ -36,3 +41,12 @@ def signals_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_session(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process that was begun with `start_new_session`, and whatever it has started."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none of them is left
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()

@@ -1,6 +1,7 @@
 """Whether rendered projects are code that one would have written by hand: parsed, linted, typed, with nothing dead."""
 
 import ast
+import functools
 import json
 import os
 import re
@@ -20,8 +21,19 @@ Found = dict[str, list[str]]
 
 def parse(folder: Path) -> list[str]:
     """What does not parse, of every file in a language that has a parser, and what is left of Jinja."""
+    return [
+        f"{path.relative_to(folder).as_posix()}: {problem}"
+        for path in sorted(path for path in folder.rglob("*") if path.is_file())
+        for problem in _not_parsed(path.suffix, path.read_bytes())
+    ]
+
+
+@functools.cache  # most files are the same in many projects
+def _not_parsed(suffix: str, content: bytes) -> list[str]:
     import yaml
 
+    if b"\0" in content:  # an image, numbers: no text
+        return []
     parsers: dict[str, Any] = {
         ".py": ast.parse,
         ".toml": _parse_toml,
@@ -30,23 +42,18 @@ def parse(folder: Path) -> list[str]:
         ".sh": _parse_shell,
     }
     problems = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        content = path.read_bytes()
-        if b"\0" in content:  # an image, numbers: no text
-            continue
-        text = content.decode(errors="replace")
-        try:
-            content.decode()
-            parsers.get(path.suffix, str)(text)
-        except Exception as error:  # noqa: BLE001  # each parser has errors of its own
-            problems.append(f"{name}: {error}")
-        # `${{ ... }}` is GitHub's, `{{` alone a brace in an f-string
-        jinja = re.search(r"\{%|\{#|(?<!\$)\{\{ |\.jinja\b", text)
-        if jinja:
-            problems.append(f"{name}: Jinja was left behind: {jinja[0]}")
-        if path.suffix in (".py", ".toml", ".yml", ".sh", ".md") and text and not text.endswith("\n"):
-            problems.append(f"{name}: no line break at the end")
+    text = content.decode(errors="replace")
+    try:
+        content.decode()
+        parsers.get(suffix, str)(text)
+    except Exception as error:  # noqa: BLE001  # each parser has errors of its own
+        problems.append(str(error))
+    # `${{ ... }}` is GitHub's, `{{` alone a brace in an f-string
+    jinja = re.search(r"\{%|\{#|(?<!\$)\{\{ |\.jinja\b", text)
+    if jinja:
+        problems.append(f"Jinja was left behind: {jinja[0]}")
+    if suffix in (".py", ".toml", ".yml", ".sh", ".md") and text and not text.endswith("\n"):
+        problems.append("no line break at the end")
     return problems
 
 

@@ -92,12 +92,17 @@ def every(form: Form, tried: dict[str, list[Any]], size: int = 2) -> list[Row]:
 
 
 def telling_first(rows: list[Row], size: int = 2) -> list[Row]:
-    """The rows in such an order that however many come first hold as many of the pairs as so few can, nearly."""
-    left, ordered = [(row, {_together(some) for some in combinations(row.choices.items(), size)}) for row in rows], []
+    """The rows in such an order that however many come first hold as many answers, and then as many of the pairs, as so
+    few can, nearly."""
+
+    def held(row: Row, size: int) -> set[Together]:
+        return {_together(some) for some in combinations(row.choices.items(), size)}
+
+    left, ordered = [(row, held(row, 1), held(row, size)) for row in rows], []
     while left:
-        row, held = max(left, key=lambda entry: len(entry[1]))  # the first of equals
+        row, answers, pairs = max(left, key=lambda entry: (len(entry[1]), len(entry[2])))  # the first of equals
         ordered.append(row)
-        left = [(other, new - held) for other, new in left if other is not row]
+        left = [(other, one - answers, two - pairs) for other, one, two in left if other is not row]
     return ordered
 
 

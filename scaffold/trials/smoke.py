@@ -75,24 +75,24 @@ def smoke(
     types: int | None = None,
     root: Path,
 ) -> None:
-    """Try the cases in a folder: render and lint all; check the types of the first so many (else all) that could be
-    rendered, and train the first few."""
+    """Try the cases in a folder: render and lint all; look for wrong types and dead code in the first so many (else all)
+    that could be rendered, and train the first few."""
     words = values.facts(template)["traces"]
     render_all(template, cases, root / "projects", jobs)
     rendered = [case for case in cases if "render" in case.done]
     say(f"rendered {len(rendered)} of {len(cases)} projects")
     projects = {case.name: root / "projects" / case.name for case in rendered}
     packages = {case.name: str(PACKAGE.of(case.answers)) for case in rendered}
-    typed = {projects[case.name]: packages[case.name] for case in rendered[:types]}
+    closely = {projects[case.name]: packages[case.name] for case in rendered[:types]}
     for stage, found in (
         ("ruff", lint.ruff(root / "projects", "check")),
         ("format", lint.ruff(root / "projects", "format", "--check")),
         ("parse", {name: lint.parse(folder) for name, folder in projects.items()}),
-        ("dead", {name: lint.dead(folder, packages[name]) for name, folder in projects.items()}),
+        ("dead", {folder.name: lint.dead(folder, package) for folder, package in closely.items()}),
         ("traces", {case.name: lint.traces(projects[case.name], case.answers, words) for case in rendered}),
-        ("types", lint.types(typed, root)),
+        ("types", lint.types(closely, root)),
     ):
-        looked_at = rendered[:types] if stage == "types" else rendered
+        looked_at = rendered[:types] if stage in ("dead", "types") else rendered
         _note(looked_at, stage, found)
         say(f"{stage}: {_verdict(looked_at, stage)}")
     try_all(rendered[:train], root, jobs, say)

@@ -28,7 +28,7 @@ SHARED = (
     "tyro",
     "pytest",
 )
-SECONDS = 300  # for one trial
+SECONDS = 600  # for one trial
 
 
 def main() -> None:

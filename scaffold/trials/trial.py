@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from scaffold.questions.answer_types import DISTRIBUTED, LAYER_GROUPS, PACKAGE
 from scaffold.trials.trial_data import prepare
 
+QUICK = 15  # seconds for six steps and what goes with them, up to which it is seen whether a project learns
 # where processes cannot be forked each imports torch anew, which is slow and works
 CONTEXT: Any = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
 
@@ -48,7 +50,8 @@ def quick() -> int:
 
 
 def train(answers: dict[str, Any], sample: str) -> int:
-    """Six real steps, an evaluation, a checkpoint, a prediction: each by the command that a person would type."""
+    """Six real steps, an evaluation, a checkpoint, a prediction, each by the command that a person would type; then, unless
+    it is slow, sixty steps that have to learn something."""
     package = PACKAGE.of(answers)
     images = Path("smoke-images")
     os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
@@ -64,15 +67,14 @@ def train(answers: dict[str, Any], sample: str) -> int:
     flags += ["--log-every", "2"]
     if hasattr(importlib.import_module(f"{package}.options").Options(), "per_class"):
         flags += ["--per-class", "2"]  # so that a part of a process's share holds two classes
+    began = time.monotonic()
     for words in (
         ["train", *flags],
         ["evaluate", "run/1"],
         ["predict", "run/1", str(images / sample)],
     ):
         with arguments(*words):
-            program, given = program_of(package, words[0])
-            alone = words[0] != "train" or DISTRIBUTED.is_alone(answers)
-            code = program(*given) if alone else in_two(program, *given)
+            code = run(answers, words[0])
         if code:
             print(f"{words[0]} ended with {code}")
             return code
@@ -82,9 +84,47 @@ def train(answers: dict[str, Any], sample: str) -> int:
     assert [row["step"] for row in steps] == [2, 4, 6], steps
     assert all(math.isfinite(row["train/loss"]) and rates <= row.keys() for row in steps), steps
     assert list(Path("run/1/checkpoints").glob("*/MANIFEST.json"))
+    if time.monotonic() - began < QUICK:
+        learns(answers, [*flags, "--epochs", "20", "--eval-every", "20", "--save-every", "20"])
     for folder in ("run", "torchrun", "torch-home", "smoke-images"):  # those of many projects would fill the disk
         shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def run(answers: dict[str, Any], name: str) -> int:
+    """What `python -m package.name` ends with; training in two processes where the project is for several."""
+    program, given = program_of(PACKAGE.of(answers), name)
+    alone = name != "train" or DISTRIBUTED.is_alone(answers)
+    return program(*given) if alone else in_two(program, *given)
+
+
+def learns(answers: dict[str, Any], flags: list[str]) -> None:
+    """That a model learns, and more than a constant: the same one to which all inputs look alike ends with a higher loss."""
+    module: Any = importlib.import_module(f"{PACKAGE.of(answers)}.train")
+    build_model, losses = module.build_model, []
+    for number, build in enumerate([build_model, lambda *given: blind(build_model(*given))], start=1):
+        module.build_model = build
+        with arguments("train", *flags, "--run", str(100 + number)):
+            assert run(answers, "train") == 0
+        rows = Path(f"run/{100 + number}/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        losses.append([row["train/loss"] for row in map(json.loads, rows) if row["kind"] == "train"])
+    module.build_model = build_model
+    first, (last, constant) = losses[0][0], [sum(rows[-5:]) / 5 for rows in losses]
+    print(f"a loss of {first:.4f} at first, {last:.4f} after 60 steps, and {constant:.4f} without seeing the inputs")
+    assert last < min(first, constant) - 0.03, "it learns no more than a constant"
+
+
+def blind(net: Any) -> Any:
+    """A model to which all inputs look alike; targets that come with the inputs, in dictionaries, it sees."""
+    import torch
+
+    def zeros(inputs: Any) -> Any:
+        if isinstance(inputs, torch.Tensor):
+            return torch.zeros_like(inputs)
+        return type(inputs)(map(zeros, inputs)) if isinstance(inputs, list | tuple) else inputs
+
+    net.register_forward_pre_hook(lambda _, given: zeros(given))
+    return net
 
 
 def program_of(package: str, name: str) -> tuple[Callable[..., int], tuple[Any, ...]]:

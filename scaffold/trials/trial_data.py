@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,11 +44,10 @@ def write_weights(answers: dict[str, Any], images: Path) -> None:
         save_file(timm.create_model(model).state_dict(), kept / "snapshots" / ("0" * 40) / "model.safetensors")
         return
     if WEIGHTS.of(answers) == "imagenet":
-        from torchvision.models import get_model, get_model_weights
+        from torchvision.models import get_model
 
         model = MODEL.full_name(answers)
-        name = Path(get_model_weights(model).DEFAULT.url).name
-        file = Path("torch-home", "hub", "checkpoints", name)
+        file = downloaded(model)
         state = get_model(model).state_dict()
     else:
         part = {name: importlib.import_module(f"{PACKAGE.of(answers)}.{name}") for name in ("options", "data", "model")}
@@ -55,5 +55,16 @@ def write_weights(answers: dict[str, Any], images: Path) -> None:
         facts = part["data"].MyDataset(f"{images}/train", opt).facts
         state = part["model"].build_model(opt, facts).state_dict()
         file = Path(WEIGHTS_FILE.of(answers))
+        if WEIGHTS.of(answers) == "coco":
+            source = Path(PACKAGE.of(answers), "pretrained.py").read_text(encoding="utf-8")
+            (name,) = re.findall(r'get_model_weights\("(\w+)"\)', source)
+            file = downloaded(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, file)
+
+
+def downloaded(name: str) -> Path:
+    """Where torchvision looks for the weights of a model before it downloads them."""
+    from torchvision.models import get_model_weights
+
+    return Path("torch-home", "hub", "checkpoints", Path(get_model_weights(name).DEFAULT.url).name)

@@ -10,6 +10,16 @@ from scaffold.updates.moves import listed
 from scaffold.updates.what_to_type import commit_all, give_up, to_see_edits, to_see_theirs
 from scaffold.updates.work import Work
 
+# What git keeps while something is not finished, among which a commit of ours would be lost or mixed up.
+_BEGUN = {
+    "MERGE_HEAD": ("merge", "git merge --continue, or --abort"),
+    "CHERRY_PICK_HEAD": ("cherry-pick", "git cherry-pick --continue, or --abort"),
+    "REVERT_HEAD": ("revert", "git revert --continue, or --abort"),
+    "rebase-merge": ("rebase", "git rebase --continue, or --abort"),
+    "rebase-apply": ("rebase or am", "git rebase --continue, or --abort   (git am --continue, or --abort)"),
+    "BISECT_LOG": ("bisect", "git bisect reset"),
+}
+
 
 class Conflicts(Refused):
     """Both the user and the template changed the same lines."""
@@ -21,9 +31,9 @@ def apply(work: Work, merged: Merged) -> None:
     """Bring it into the user's files in one step: a commit, or, with Conflicts, changes to finish."""
     if git(work.top, "rev-parse", "HEAD") != merged.ours:
         raise Refused("the project has got another commit meanwhile", help="the same command, once more")
-    for name, what in (("MERGE_HEAD", "merge"), ("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")):
+    for name, (what, help) in _BEGUN.items():
         if (work.git_dir / name).exists():
-            raise Refused(f"a {what} in the repository is not finished", help=f"git {what} --continue, or --abort")
+            raise Refused(f"a {what} in the repository is not finished", help=help)
     if not merged.conflicts and (asks(work.top, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT") is None):
         raise Refused(
             "git does not know your name, which a commit needs",

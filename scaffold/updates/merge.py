@@ -12,7 +12,7 @@ from scaffold.system.git import git
 from scaffold.updates.carry import Lost
 from scaffold.updates.last_step.step import Change
 from scaffold.updates.merged import OURS, Merged
-from scaffold.updates.moves import broken_imports, follow, package_at, told_moves
+from scaffold.updates.moves import broken_imports, follow, moved_behind_links, package_at, told_moves, within
 from scaffold.updates.obstacles import make_way, tell_of_shadows
 from scaffold.updates.scratch import Scratch
 from scaffold.updates.settle import settle
@@ -42,8 +42,17 @@ def merge(work: Work, template: Path, answers: Answers, version: str, subject: s
             follow(entries, package, place)
         merged.notes.append(f"you have moved {package} to {place}, and what the template has in it goes there")
         package = place
+    for link, place in moved_behind_links(scratch, ours, base, theirs).items():
+        if [(name, base[name]) for name in within(base, link)] != [
+            (name, theirs[name]) for name in within(theirs, link)
+        ]:
+            merged.notes.append(
+                f"{link} is a link of yours to {place}, and what the template has changed there goes there"
+            )
+        for entries in (base, theirs):
+            follow(entries, link, place)
     scratch.take_line_ends(merged.ours, ours, base, theirs)
-    kept = make_way(work, merged, ours, base, theirs)
+    kept, links = make_way(work, merged, ours, base, theirs)
     trees = {
         name: scratch.write(name, entries) for name, entries in (("base", base), ("ours", ours), ("theirs", theirs))
     }
@@ -55,7 +64,7 @@ def merge(work: Work, template: Path, answers: Answers, version: str, subject: s
     words = ("--find-renames=70%", commits["base"], "--", commits["ours"], commits["theirs"])
     scratch.merge(*words, variables=labels)
     places = told_moves(template, package, theirs)
-    settle(work, merged, scratch, base, ours, theirs, commits, kept, places)
+    settle(work, merged, scratch, base, ours, theirs, commits, kept, links, places)
     merged.notes += broken_imports(scratch, base, theirs, commits, places)
 
     after = scratch.entries()

@@ -1,6 +1,7 @@
 """Files that the template moved, and what becomes of the user's edits in them."""
 
 import ast
+import posixpath
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -36,10 +37,27 @@ def package_at(package: str, known: Iterable[str], there: Iterable[str]) -> str:
     return place if 2 * count > len(files) else ""
 
 
-def follow(entries: Entries, package: str, place: str) -> None:
-    """Have the files of the package where the user has moved it."""
-    for name in [name for name in entries if name.startswith(f"{package}/")]:
-        entries[f"{place}{name.removeprefix(package)}"] = entries.pop(name)
+def moved_behind_links(scratch: Scratch, ours: Entries, base: Entries, theirs: Entries) -> dict[str, str]:
+    """Where the user has moved a file or a folder of the template's within the project, with a link in its place."""
+    found = {}
+    for link in [name for name, (mode, _) in ours.items() if mode == "120000" and within(base, name)]:
+        leads = scratch.git("cat-file", "blob", ours[link][1])
+        to = posixpath.normpath(posixpath.join(posixpath.dirname(link), leads))
+        there = within(ours, to)
+        if there and there != [link] and not within(base, to) and not within(theirs, to):
+            found[link] = to
+    return found
+
+
+def follow(entries: Entries, place: str, to: str) -> None:
+    """Have a file, or the files of a folder, where the user has moved it."""
+    for name in within(entries, place):
+        entries[f"{to}{name.removeprefix(place)}"] = entries.pop(name)
+
+
+def within(names: Iterable[str], place: str) -> list[str]:
+    """The file of that name, or the files in the folder of that name."""
+    return [name for name in names if name == place or name.startswith(f"{place}/")]
 
 
 def moved_to(scratch: Scratch, name: str, commits: Mapping[str, str]) -> str:

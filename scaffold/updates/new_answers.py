@@ -24,13 +24,21 @@ def change(work: Work, flags: Mapping[str, Any]) -> Merged:
                 help="bring it up to date first   scaffold update",
             )
     known = {name: value for name, value in flags.items() if name in form.questions}
-    said = gather(form, known, preset=None, answers_file=None)
-    given = standing(form, work.recorded.answers)
-    for name, value in said.values.items():
-        type_of(name).clear(given, value)
-    given.values.update(said.values)
-    given.sources.update(said.sources)
-    return change_to(work, complete(form, given, PROJECT.or_else(work.recorded.answers)), said.values)
+    try:
+        said = gather(form, known, preset=None, answers_file=None)
+        given = standing(form, work.recorded.answers)
+        for name, value in said.values.items():
+            type_of(name).clear(given, value)
+        given.values.update(said.values)
+        given.sources.update(said.sources)
+        answers = complete(form, given, PROJECT.or_else(work.recorded.answers))
+    except BadAnswer as error:
+        newest = work.history.newest(work.recorded.version)
+        if newest != work.recorded.version:  # what there is now may be more
+            newer = f"{work.recorded.version} made the project; to have what {newest} has   scaffold update"
+            error.help = f"{error.help}\n{newer}" if error.help else newer
+        raise
+    return change_to(work, answers, said.values)
 
 
 def change_to(work: Work, answers: Answers, said: Iterable[str]) -> Merged:

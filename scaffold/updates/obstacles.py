@@ -7,13 +7,16 @@ from scaffold.system.git import asks
 from scaffold.system.shell import join
 from scaffold.updates import answers_file
 from scaffold.updates.merged import Merged
-from scaffold.updates.scratch import Entries, is_file, parents
+from scaffold.updates.scratch import Entries, Versions, is_file, parents
 from scaffold.updates.work import Work
 
 
-def make_way(work: Work, merged: Merged, ours: Entries, base: Entries, theirs: Entries) -> dict[str, str]:
+def make_way(
+    work: Work, merged: Merged, ours: Entries, base: Entries, theirs: Entries
+) -> tuple[dict[str, str], dict[str, Versions]]:
     """Move aside what the user has where the template brings a folder, or a file; and leave a link that the user has
-    put in the place of a file as it is. So git is never asked to merge things of two kinds. Returns where things went."""
+    put in the place of a file as it is. So git is never asked to merge things of two kinds. Returns where things went,
+    and the links in place of files that the template has changed, which are the user's to bring together."""
     new = [name for name in theirs if name not in base]
     ignores_case = asks(work.top, "config", "--type=bool", "core.ignoreCase") == "true"
 
@@ -52,11 +55,15 @@ def make_way(work: Work, merged: Merged, ours: Entries, base: Entries, theirs: E
     for name, to in moved.items():
         ours[to] = ours.pop(name)
         base.pop(name, None)
+    links: dict[str, Versions] = {}
     for name in [name for name in theirs if name in base and name in ours and not is_file(ours[name])]:
         if theirs[name] != base[name] and name != f"{work.prefix}{answers_file.NAME}":
-            merged.notes.append(f"{name} has changed in the template; you have a link there, and it stays so")
+            kind = "link" if ours[name][0] == "120000" else "submodule"
+            merged.notes.append(f"{name} has changed in the template; you have a {kind} there, and it stays so")
+            if kind == "link":
+                links[name] = {1: base[name], 2: ours[name], 3: theirs[name]}
             theirs[name] = base[name]
-    return {to: name for name, to in moved.items()}
+    return {to: name for name, to in moved.items()}, links
 
 
 def free_name(work: Work, name: str, *known: Entries) -> str:

@@ -1,5 +1,6 @@
 """The user's repository: where the project is in it, and whether there is anything that is not committed."""
 
+import re
 from pathlib import Path
 
 from scaffold.errors import Refused
@@ -14,6 +15,11 @@ def repository_of(project: Path) -> tuple[Path, Path, str]:
         raise Refused(
             "git does not trust the repository, because it belongs to somebody else",
             help="if you do   " + found.stderr[found.stderr.find("git config") :].strip(),
+        )
+    if found.returncode and not re.search("not a git repository|must be run in a work tree", found.stderr):
+        raise Refused(
+            f"git does not read the repository: {found.stderr.strip().splitlines()[-1].removeprefix('fatal: ')}",
+            help="git status   says it too",
         )
     prefix = asks(project, "rev-parse", "--show-prefix")
     git_dir = asks(project, "rev-parse", "--absolute-git-dir")

@@ -12,6 +12,8 @@ from scaffold.updates.work import Work
 
 # A file as git records it: its mode and the name of its content.
 Entries = dict[str, tuple[str, str]]
+# Of a file that is not merged: the one before both, the user's, and the template's, by the numbers that git has for them.
+Versions = dict[int, tuple[str, str]]
 
 
 @dataclass(frozen=True)

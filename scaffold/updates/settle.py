@@ -7,7 +7,7 @@ from scaffold.updates import answers_file
 from scaffold.updates.merged import OURS, Merged
 from scaffold.updates.moves import listed, merged_along, moved_to
 from scaffold.updates.obstacles import free_name
-from scaffold.updates.scratch import Entries, Scratch
+from scaffold.updates.scratch import Entries, Scratch, Versions
 from scaffold.updates.work import Work
 
 
@@ -20,6 +20,7 @@ def settle(
     theirs: Entries,
     commits: Mapping[str, str],
     moved: Mapping[str, str],
+    links: Mapping[str, Versions],
     places: Mapping[str, list[str]],
 ) -> None:
     """Settle what git left open: what the user deleted stays deleted; what the template moved although the user had
@@ -86,12 +87,14 @@ def settle(
         if new:
             merged.notes.append(f"{name} has conflicts; much of what was in it is in {listed(new)} now")
     scratch.git("update-index", "-z", "--index-info", text=_settling(settled, len(merged.ours)))
-    _leave_open(merged, scratch, {name: stages[name] for name in open_})
+    # as git has left them, with its marks; links are in the index as they were
+    scratch.git("update-index", "--add", "-z", "--stdin", text="".join(f"{name}\0" for name in open_))
+    _leave_open(merged, scratch, {**links, **{name: stages[name] for name in open_}})
 
 
-def _stages(scratch: Scratch) -> dict[str, dict[int, tuple[str, str]]]:
+def _stages(scratch: Scratch) -> dict[str, Versions]:
     """What git could not merge, by name: the versions of both sides, and the one before them."""
-    stages: dict[str, dict[int, tuple[str, str]]] = {}
+    stages: dict[str, Versions] = {}
     for line in scratch.git("ls-files", "--unmerged", "-z").split("\0"):
         if line:
             what, name = line.split("\t", 1)
@@ -107,9 +110,8 @@ def _renamed(scratch: Scratch, base: str, other: str) -> dict[str, str]:
     return {said[at + 2]: said[at + 1] for at in range(0, len(said) - 2, 3)}
 
 
-def _leave_open(merged: Merged, scratch: Scratch, stages: Mapping[str, dict[int, tuple[str, str]]]) -> None:
+def _leave_open(merged: Merged, scratch: Scratch, stages: Mapping[str, Versions]) -> None:
     """Leave files with their conflicts to the user, as git does."""
-    scratch.git("update-index", "--add", "-z", "--stdin", text="".join(f"{name}\0" for name in stages))
     for name in stages:
         places = _places(scratch.tree, name)
         merged.conflicts += places

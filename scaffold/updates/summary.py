@@ -19,7 +19,10 @@ def summary(merged: Merged) -> list[str]:
     width = max((len(name) for name, _, _ in merged.files), default=0)
     lines = [f"  ~ {name:<{width}}  {_counted(added, removed)}" for name, added, removed in merged.files]
     for name, (before, after) in _answers(merged).items():
-        lines.append("  {}: {} -> {}".format(name, *_told_apart(before, after)))
+        change = (
+            " -> ".join(_told_apart(before, after)) if name in merged.before else f"{shown(after)} (a new question)"
+        )
+        lines.append(f"  {name}: {change}")
     for lost in merged.lost:
         lines.append(f"note: the answer {lost.name}: {shown(lost.before)} is given up: {lost.why}")
     lines += [f"note: {note}" for note in merged.notes]

@@ -1,6 +1,7 @@
 """`scaffold inspect`: what a model is made of, wherever it comes from, and what layer groups make of it."""
 
 import json
+import os
 import struct
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ NETS = '''"""Networks to look at."""
 
 import os
 import socket
+import subprocess
 import time
 
 import torch
@@ -59,6 +61,36 @@ class Slow(nn.Module):
 
 class Empty(nn.Module):
     pass
+
+
+class Lazy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.LazyLinear(2)
+
+
+class Raises(nn.Module):
+    def __init__(self):
+        super().__init__()
+        assert not self.training
+
+
+class FromTheHub(nn.Module):
+    def __init__(self):
+        super().__init__()
+        raise OSError("cannot connect") from type("LocalEntryNotFoundError", (Exception,), {})()
+
+
+class Starts(nn.Module):
+    def __init__(self, ends=True):
+        super().__init__()
+        child = subprocess.Popen(["sleep", "600"])
+        open("child", "w").write(str(child.pid))
+        self.layer = nn.Linear(2, 2)
+        time.sleep(0 if ends else 600)
+
+
+made = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
 
 
 class Prints(nn.Module):
@@ -116,7 +148,7 @@ def test_tied_weights_are_named_and_arguments_given(scaffold: Run, nets: Path) -
     unsaid = scaffold("inspect", "nets:Tied")
     found = json.loads(scaffold("inspect", "nets:Tied", "--kw", "dim=16", "--json").out)
 
-    assert (unsaid.code, "needs dim; say them by --kw dim=64" in unsaid.err) == (2, True)
+    assert (unsaid.code, "needs dim; say what they are, such as --kw dim=64" in unsaid.err) == (2, True)
     assert found["tied"] == [["embed.weight", "head.weight"]]
     assert found["parameters"] == 1600 + 2 * 272
 
@@ -141,6 +173,9 @@ def test_what_looks_at_numbers_is_built_with_them(scaffold: Run, nets: Path) -> 
         ("nets.py", 2, "which class of nets.py?"),
         (".", 2, "is no run"),
         ("nets:Empty", 2, "nets:Empty has no parameters"),
+        ("nets:Lazy", 2, "layers whose size only an input tells, such as layer.weight"),
+        ("nets:Raises", 1, "cannot be made: AssertionError (nets.py, line"),
+        ("nets:FromTheHub", 1, "wants to download from huggingface.co"),
     ],
 )
 def test_what_cannot_be_looked_at_is_said_in_a_sentence(
@@ -149,6 +184,40 @@ def test_what_cannot_be_looked_at_is_said_in_a_sentence(
     result = scaffold("inspect", target)
 
     assert (result.code, said in result.err) == (code, True), result.err
+    assert "Nothing was written" not in result.err  # who only looks has not feared it
+
+
+def test_a_model_that_is_made_already_is_shown(scaffold: Run, nets: Path) -> None:
+    assert json.loads(scaffold("inspect", "nets:made", "--json").out)["parameters"] == 8 + 3
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="there are no groups of processes")
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_a_constructor_starts_ends_with_it(scaffold: Run, nets: Path, ends: bool) -> None:
+    result = scaffold(
+        "inspect", "nets:Starts", "--kw", f"ends={str(ends).lower()}", "--seconds", "60" if ends else "20"
+    )
+
+    assert result.code == (0 if ends else 1), result.err
+    for _ in range(100):
+        try:
+            os.kill(int((nets / "child").read_text()), 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it is still there")
+
+
+def test_a_vision_transformer_of_timm_has_its_blocks_as_stages(scaffold: Run, nets: Path) -> None:
+    pytest.importorskip("timm")
+    deep, group = "backbone.blocks.0.attn", "backbone.blocks.0.attn=0.1"
+    result = scaffold("inspect", "timm:test_vit", "--group", group, "--group", "backbone=0.5", "--json")
+
+    found = json.loads(result.out)
+    assert [*found["stages"]] == ["stem", "block1", "block2", "block3", "block4", "block5", "block6"]
+    held = {one["name"]: one["parameters"] for one in found["groups"]}
+    assert list(held) == [deep, "backbone", "rest"]
+    assert sum(held.values()) == found["parameters"]
 
 
 def test_what_a_model_prints_is_not_taken_for_the_answer(scaffold: Run, nets: Path) -> None:
@@ -203,3 +272,18 @@ def test_the_header_of_safetensors_is_enough(scaffold: Run, nets: Path) -> None:
 
     assert (found["parameters"], found["head"]) == (216 + 80 + 10, ["fc"])
     assert (cut.code, "damaged, cut short" in cut.err) == (2, True)
+
+
+def test_layers_within_layers_of_a_file_can_be_groups(scaffold: Run, nets: Path) -> None:
+    names = ["head.weight", *(f"layers.{block}.{part}.weight" for block in (0, 1, 10, 2) for part in ("attn", "mlp"))]
+    header = json.dumps({name: {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 0]} for name in names})
+    (nets / "w.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode())
+
+    result = scaffold("inspect", "w.safetensors", "--group", "layers.1=0.1", "--group", "layers=0.5")
+
+    assert result.code == 0, result.err
+    words = [line.split() for line in result.out.splitlines()]
+    assert ["layers.1", "0.1", "8", "22.2", "%", "layers.1"] in words
+    assert ["layers", "0.5", "24", "66.7", "%", "layers.0", "layers.2", "layers.10"] in words
+    assert ["head", "4", "11.1", "%", "head"] in words
+    assert words[-1][3:] == ["--group", "layers.1=0.1", "--group", "layers:layers.0+layers.2+layers.10=0.5"]

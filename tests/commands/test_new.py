@@ -259,6 +259,7 @@ REFUSALS = [
     (["--warmup", "1.5"], "1.5 is not a whole number"),
     (["--warmup", "-1"], "warm-up is a whole number"),
     (["--weights-file", "x.pt"], "--weights-file has no use with these answers"),
+    (["--task", "language_model", "--model", "my.net:Net"], "--task language_model has one of its own"),
     (["--weights-file", "x.pt"], "it goes with   --weights file"),
     (["--weights", "file", "--weights-file", "a\x1bb"], "it has characters that cannot be printed"),
     (["--weights", "file", "--weights-file", "${{ secrets }}"], "template engines"),

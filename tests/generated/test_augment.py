@@ -85,6 +85,19 @@ def test_what_is_mixed_follows_from_the_noise_alone(modules: Any) -> None:
     assert first[2] == again[2] != other[2]
 
 
+def test_each_process_mixes_its_own_images_by_a_share_of_its_own(modules: Any) -> None:
+    opt, noise = SimpleNamespace(mixup=0.4, cutmix=0.0), torch.rand(8, 1, generator=torch.Generator().manual_seed(1))
+    shares = set()
+    for rank in range(2):
+        own = NUMBERS[rank::2]  # as the order of an epoch is dealt
+        images, others, share = modules("mixing").mix(own, noise[rank::2], opt)
+        assert torch.allclose(images, share * own + (1 - share) * own[others], atol=1e-5)
+        assert sorted(others.tolist()) == list(range(4))
+        shares.add(share)
+
+    assert len(shares) == 2
+
+
 def test_blended_losses_are_those_of_soft_labels(modules: Any) -> None:
     opt = modules("options").Options(label_smoothing=0.1)
     logits, one, two = torch.randn(8, 4), torch.randint(0, 4, (8,)), torch.randint(0, 4, (8,))
@@ -95,6 +108,25 @@ def test_blended_losses_are_those_of_soft_labels(modules: Any) -> None:
     soft = 0.3 * torch.nn.functional.one_hot(one, 4) + 0.7 * torch.nn.functional.one_hot(two, 4)
     expected = torch.nn.functional.cross_entropy(logits, soft, label_smoothing=0.1)
     assert terms["loss"] == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "mirrored"),
+    [
+        ({"model": "resnet18", "weights": "imagenet"}, True),
+        ({"task": "multi_label", "model": "timm:test_vit", "weights": "pretrained"}, True),
+        ({"model": "resnet18"}, False),
+        ({"task": "regression", "model": "resnet18", "weights": "imagenet"}, False),
+    ],
+)
+def test_photographs_are_cropped_and_mirrored_where_that_leaves_their_classes(
+    tmp_path: Path, flags: dict[str, str], mirrored: bool
+) -> None:
+    with importable(render_project(tmp_path / "own", **flags)) as module:
+        opt = module("options").Options()
+
+    assert (opt.flip, opt.crop_scale > 0) == (mirrored, mirrored)
+    assert (opt.shift == opt.rotate == opt.zoom == 0) == mirrored
 
 
 def test_a_wide_picture_is_seen_to_its_ends_in_training(modules: Any) -> None:

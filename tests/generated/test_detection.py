@@ -89,22 +89,35 @@ def write_split(folder: Path, layout: str, split: str) -> None:
                 f"{split.replace('val', 'valid')}/labels/{name}.txt",
             ),
             "voc": (f"{split}/JPEGImages/{name}.png", f"{split}/Annotations/{name}.xml"),
+            "voc lists": (f"JPEGImages/{name}.png", f"Annotations/{name}.xml"),
             "coco": (f"{split}2017/{name}.png", ""),
         }[layout]
         write_image(folder / images)
         if labels:
             (folder / labels).parent.mkdir(parents=True, exist_ok=True)
             (folder / labels).write_text(voc(name, boxes) if labels.endswith(".xml") else yolo(boxes))
+    if layout == "voc lists":
+        listed = folder / "ImageSets" / "Main" / f"{split}.txt"
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        listed.write_text("".join(f"{name}\n" for name in DATA[split]))
+        write_image(folder / "SegmentationClass" / f"{split}.png")
     if layout == "coco":
         (folder / "annotations").mkdir(exist_ok=True)
         (folder / "annotations" / f"instances_{split}2017.json").write_text(coco(DATA[split]))
         (folder / "annotations" / f"captions_{split}2017.json").write_text('{"images": [], "annotations": []}')
 
 
-@pytest.mark.parametrize("layout", ["side by side", "images and labels", "valid", "voc", "coco"])
-def test_the_same_data_are_the_same_boxes_however_they_lie(module: Module, tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize("layout", ["side by side", "images and labels", "valid", "voc", "voc lists", "coco"])
+@pytest.mark.parametrize("above", [False, True])
+def test_the_same_data_are_the_same_boxes_however_they_lie(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, above: bool
+) -> None:
     for split in DATA:
         write_split(tmp_path, layout, split)
+    if above:  # the folder is named by a path such as ../data
+        (tmp_path / "project").mkdir()
+        monkeypatch.chdir(tmp_path / "project")
+        tmp_path = Path("..")
     (tmp_path / "data.yaml").write_text("nc: 2\nnames:\n  0: dog\n  1: 'cat'\n")
     opt = module("options").Options(image_size=64)
 
@@ -121,6 +134,23 @@ def test_the_same_data_are_the_same_boxes_however_they_lie(module: Module, tmp_p
         assert found == DATA[split]
     assert train_set.fingerprint() != val_set.fingerprint()
     assert "nothing is in 1 of them" in train_set.describe()
+    assert "left out" not in train_set.describe()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"),
+    [([(40, 20)], 48), ([(512, 300)], 512), ([(40, 20), (100, 160)], 160), ([(640, 480), (20, 20)], 448)],
+)
+def test_images_are_seen_as_large_as_the_largest_but_for_those_of_photographs(
+    module: Module, tmp_path: Path, sizes: list[tuple[int, int]], side: int
+) -> None:
+    from torchvision.io import write_png
+
+    paths = [str(tmp_path / f"{number}.png") for number in range(len(sizes))]
+    for path, (width, height) in zip(paths, sizes, strict=True):
+        write_png(torch.zeros(3, height, width, dtype=torch.uint8), path)
+
+    assert module("images").usual_size(paths) == side
 
 
 @pytest.mark.parametrize(
@@ -131,7 +161,10 @@ def test_the_same_data_are_the_same_boxes_however_they_lie(module: Module, tmp_p
         ("names:\n  0: cat\n  1: dog\nroboflow:\n  0: no\n", ["cat", "dog"]),
         ("names:\n  1: dog\n\n  # the other one\n  0: C#\n", ["C#", "dog"]),
         ("names: {1: dog, 0: 'cat, small'}\n", ["cat, small", "dog"]),
-        ("names:\n  0: cat\n  2: dog\n", ["cat", ""]),  # which is refused
+        ("names:\n  0: cat\n  2: dog\n", []),  # no name for 1
+        ("names:\n  1: dog\n  0: cat\n", ["cat", "dog"]),
+        ("names: {0: cat, 1: 'big dog'}\n", ["cat", "big dog"]),
+        ("names:\n  1: cat\n  2: dog\n", []),  # from 1 on, which YOLO's numbers are not
         ("nc: 2\n", []),
     ],
 )
@@ -244,6 +277,22 @@ def test_predict_never_writes_over_the_images(
 
     assert module("predict").main() == 2
     assert "has the images themselves, which would be written over" in capfd.readouterr().err
+
+
+def test_transforms_that_drop_boxes_drop_their_labels(module: Module, tmp_path: Path) -> None:
+    from torchvision.transforms import v2
+
+    write_split(tmp_path, "side by side", "train")
+    dataset = module("data").MyDataset(
+        tmp_path / "train", module("options").Options(image_size=40, zoom=0.0, shift=0.0)
+    )
+    assert sorted(dataset[0][1]["labels"].tolist()) == [0, 1]
+
+    dataset.transform = v2.Compose([v2.RandomIoUCrop(), v2.SanitizeBoundingBoxes(min_area=200)])
+
+    labels = {tuple(target["labels"].tolist()) for _, target in (dataset[0] for _ in range(20))}
+    assert len(labels) > 1  # not all of them are left each time
+    assert all(len(target["boxes"]) == len(target["labels"]) for _, target in (dataset[0] for _ in range(20)))
 
 
 def test_models_of_another_task_are_neither_offered_nor_taken(form: Form) -> None:

@@ -21,6 +21,7 @@ import yaml
 from torch import Tensor, nn
 
 from tests.conftest import ROOT
+from tests.generated.how_to import Page
 from tests.generated.rendered import importable, own_tests, render_project
 
 Modules = Callable[[str], ModuleType]
@@ -200,9 +201,12 @@ def test_lines_of_json_and_tokens_in_files(module: Modules, opt: Any, tmp_path: 
     assert read("c.npy", tokenizer="none") == [*range(70_000, 70_200)]
     facts = module("data").MyDataset(tmp_path / "c.npy" / "train", replace(opt, tokenizer="none")).facts
     assert facts == {"tokenizer": "none", "block": 16, "vocabulary": 70_180, "token_bytes": 8}
-    data = module("data").MyDataset(tmp_path / "c.npy" / "train", opt)
-    with pytest.raises(module("engine").RunError, match=r"a token 70016, and the vocabulary has 256; say with --tok"):
-        data.batch(torch.tensor([0]))
+    told = refused(module, tmp_path / "c.npy", opt)
+    assert "c.npy has a token 70199, and the vocabulary has 256; say with --tokenizer" in told
+    np.save(tmp_path / "d.npy", np.append(np.zeros(2**20, np.int32), [300] * 40))
+    data = module("data").MyDataset(tmp_path / "d.npy" / "train", replace(opt, held_out=1e-9))
+    with pytest.raises(module("engine").RunError, match="a token 300, and the vocabulary has 256"):  # beyond the first
+        data.batch(torch.tensor([2**20 // 16]))
 
 
 def test_what_is_no_text_is_told(module: Modules, opt: Any, tmp_path: Path) -> None:
@@ -467,8 +471,39 @@ def test_a_tokenizer_in_a_file(module: Modules, opt: Any, tmp_path: Path, kind: 
     assert found.num_bytes({})[0] == 0
     lengths = found.num_bytes({})
     assert sum(lengths[token] for token in tokens) == len(words) + 1  # both begin with a space
+    made.pre_tokenizer = pre_tokenizers.Whitespace()  # as in the tour of the package: it drops the spaces
+    made.save(str(tmp_path / "lossy.json"))
+    notes = {
+        name: module("text").open_text(tmp_path / "one.txt" / "train", replace(opt, tokenizer=str(tmp_path / name)))[1]
+        for name in ("tokenizer.json", "lossy.json")
+    }
+    assert "loses spaces or characters" not in notes["tokenizer.json"]
+    assert "loses spaces or characters" in notes["lossy.json"]
     other = str(tmp_path / "one.txt")
     assert "is no tokenizer.json" in refused(module, tmp_path / "one.txt", replace(opt, tokenizer=other))
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not importlib.util.find_spec("tokenizers"), reason="the package tokenizers is not installed")
+def test_the_page_on_a_tokenizer_of_ones_own_does_what_it_says(project: Path, tmp_path: Path) -> None:
+    page = Page("own-tokenizer")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project)}
+
+    def run(*words: str) -> str:
+        words = tuple(word.replace("digits", "lm") for word in words)
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    plan, train, predict = page.commands("python -m")
+    (code,) = page.blocks("python")
+    run(sys.executable, *plan[1:])
+    run(sys.executable, "-c", code)
+    (tmp_path / "few.txt").write_text((tmp_path / "data/verses/train.txt").read_text()[:20_000])
+    said = run(sys.executable, *train[1:], *SMALL, "--data-dir", "few.txt", "--epochs", "1", "--sample", "5")
+
+    assert "loses spaces" not in said
+    assert "And the earth was" in run(sys.executable, *predict[1:], "--length", "3")
 
 
 # what it writes

@@ -18,6 +18,7 @@ SCORES: How = ({}, 0.85)
 TRIPLETS: How = ({"task": "metric_learning", "losses": ["triplet=1"]}, 0.85)
 AVERAGED: How = ({"ema": True}, 0.95)  # which random weights in the average would spoil
 PAIRS: How = ({"task": "metric_learning", "losses": ["hinge_embedding=1"]}, 0.75)
+METRICS = ("accuracy", "recall@1", "triplet_accuracy", "r2", "mAP")
 EVERY_COMMIT = [("vit", SCORES), ("vit", TRIPLETS), ("resnet18", TRIPLETS), ("cnn", PAIRS), ("cnn", AVERAGED)]
 ANGLES: How = ({"task": "regression"}, 0.95)  # of R2, where the mean of all has 0
 EVERY_COMMIT.append(("cnn", ANGLES))
@@ -45,6 +46,11 @@ def test_a_project_of_default_answers_tells_angles(tmp_path: Path) -> None:
 @pytest.mark.nightly
 def test_a_project_of_default_answers_tells_which_digits_there_are(tmp_path: Path) -> None:
     assert reached(tmp_path / "digits", task="multi_label") >= 0.97
+
+
+@pytest.mark.nightly
+def test_a_project_of_default_answers_tells_positives_from_negatives(tmp_path: Path) -> None:
+    assert reached(tmp_path / "digits", task="triplet_learning") >= 0.99
 
 
 @pytest.mark.nightly
@@ -78,4 +84,4 @@ def reached(folder: Path, *flags: str, **answers: Any) -> float:
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (project / "run" / "1" / "metrics.jsonl").read_text().splitlines()]
-    return max(float(rows[-1].get(f"val/{name}", 0)) for name in ("accuracy", "recall@1", "r2", "mAP"))
+    return max(float(rows[-1].get(f"val/{name}", 0)) for name in METRICS)

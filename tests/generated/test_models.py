@@ -48,7 +48,10 @@ def counted(net: Any) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in ("swin_t", "vgg11") else [pytest.mark.nightly]) for name in NAMES],
+    [
+        pytest.param(name, marks=[] if name in ("mobilenet_v3_small", "swin_t", "vgg11") else [pytest.mark.nightly])
+        for name in NAMES
+    ],
 )
 def test_a_model_is_what_the_catalogue_says(name: str, tmp_path: Path) -> None:
     torch = importlib.import_module("torch")
@@ -64,6 +67,8 @@ def test_a_model_is_what_the_catalogue_says(name: str, tmp_path: Path) -> None:
             assert (logits.shape, embedding.shape) == ((2, 10), (2, facts["embedding"]))
             if channels == 3:
                 assert counted(net) == facts["layers"]
+            # with a smaller one mobilenet_v3_small has learned all in 400 steps, and evaluates at chance
+            assert {layer.momentum for layer in net.modules() if isinstance(layer, torch.nn.BatchNorm2d)} <= {0.1}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,7 @@ def test_weights_of_torchvision_are_taken_but_for_the_last_layer(tmp_path: Path)
     assert "random: head.weight, head.bias; not used: backbone.classifier.1" in report
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "tf_mobilenetv3_small_minimal_100"])
 def test_a_model_of_timm_gives_features_and_scores(name: str, tmp_path: Path) -> None:
     pytest.importorskip("timm")
     torch = importlib.import_module("torch")
@@ -134,6 +139,7 @@ def test_a_model_of_timm_gives_features_and_scores(name: str, tmp_path: Path) ->
         groups = importlib.import_module("p.engine").layer_groups(net, importlib.import_module("p.optim").LAYERS)
 
     assert (logits.shape, len(embedding), embedding.ndim) == ((2, 3), 2, 2)
+    assert all(one.momentum >= 0.1 for one in net.modules() if isinstance(one, torch.nn.BatchNorm2d))
     assert [*groups["head"]] == ["head.weight", "head.bias"]
 
 
@@ -143,3 +149,58 @@ def test_a_name_that_timm_lacks_is_said_with_those_near_to_it(tmp_path: Path) ->
         engine = importlib.import_module("p.engine")
         with pytest.raises(engine.RunError, match="has no model test_resnett; it has test_resnet"):
             model.build_model(opt, {"classes": ["a"], "image_size": 32})
+
+
+OWN = '''"""A model of one's own, which returns what `RETURNS` makes of an image."""
+
+import torch
+from torch import nn
+
+RETURNS = None
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes=3):
+        super().__init__()
+        self.layer = nn.Linear(3, num_classes)
+
+    def forward(self, x):
+        features = x.mean((2, 3))
+        return RETURNS(self.layer(features), features)
+'''
+
+RETURNED: dict[str, tuple[Any, str, str]] = {
+    "pair": (lambda scores, features: (scores, features), "", ""),
+    "list": (lambda scores, features: [scores, features], "", ""),
+    "scores alone": (lambda scores, features: scores, "returned a Tensor; it must return two", "embedding, embedding"),
+    "dict": (lambda scores, features: {"scores": scores}, "returned a dict; it must return two", "returned a dict"),
+    "three": (lambda scores, features: (scores, features, features), "returned 3 values", "returned 3 values"),
+    "too many classes": (lambda scores, features: (features.repeat(1, 2), features), "of shape (2, 6) for 2", ""),
+    "whole numbers": (lambda scores, features: (scores.long(), features), "returned logits of torch.int64", ""),
+    "whole embedding": (lambda scores, features: (scores, features.long()), "embedding of torch", "embedding of torch"),
+    "mean embedding": (lambda scores, features: (scores, features.mean()), "embedding of shape ()", "of shape ()"),
+    "no code": (
+        lambda scores, features: scores @ scores,
+        "inputs of shape (2, 3, 8, 8)",
+        "inputs of shape (2, 3, 8, 8)",
+    ),
+}
+
+
+@pytest.mark.parametrize("task", ["classification", "metric_learning"])
+def test_what_a_model_of_ones_own_returns_is_checked_at_the_start(task: str, tmp_path: Path) -> None:
+    project = render_project(tmp_path / "p", model="p.own_net:Net", task=task)
+    (project / "p" / "own_net.py").write_text(OWN)
+    with importable(project) as module:
+        returned: Any = module("own_net")
+        build, opt = module("model").build_model, module("options").Options()
+        for kind, (returns, with_head, without) in RETURNED.items():
+            returned.RETURNS, said = returns, with_head if task == "classification" else without
+            try:
+                build(opt, {"classes": ["a", "b", "c"], "image_size": 8, "channels": 3})
+                told = ""
+            except (module("engine").RunError, RuntimeError) as error:
+                told = str(error)
+
+            assert said in told, (kind, told)
+            assert bool(said) == bool(told), (kind, told)

@@ -112,8 +112,17 @@ def test_the_loss_is_that_of_torch(module: Module) -> None:
     for given in ((3.0,), (1.0, 2.0, 3.0, 4.0)):
         expected = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=torch.tensor(given))
         assert torch.equal(bce(logits, labels, options(pos_weight=given)), expected)
-    with pytest.raises(module("engine").RunError, match="--pos-weight has 2 numbers, but there are 4 labels"):
-        bce(logits, labels, options(pos_weight=(1.0, 2.0)))
+
+
+def test_a_wrong_number_of_weights_is_told_at_the_start(module: Module, tmp_path: Path) -> None:
+    from torchvision.io import write_png
+
+    write_png(torch.zeros(3, 8, 8, dtype=torch.uint8), str(tmp_path / "0.png"))
+    (tmp_path / "table.csv").write_text("image,cat,dog,cow\n" + "0.png,1,0,1\n" * 10)
+    for given in ((), (2.0,), (1.0, 2.0, 3.0)):
+        module("data").MyDataset(tmp_path / "train", module("options").Options(pos_weight=given))
+    with pytest.raises(module("engine").RunError, match="--pos-weight has 2 numbers, but there are 3 labels"):
+        module("data").MyDataset(tmp_path / "train", module("options").Options(pos_weight=(1.0, 2.0)))
 
 
 def test_each_label_has_its_share_of_what_is_held_out(module: Module, tmp_path: Path) -> None:

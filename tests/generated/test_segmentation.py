@@ -123,20 +123,27 @@ def slow_dice(scores: Tensor, mask: Tensor) -> float:
     return 1 - sum(found) / len(found)
 
 
-def test_losses_are_means_over_the_pixels_that_count(module: Module) -> None:
+@pytest.mark.parametrize("weights", [(), (0.1, 1.0, 2.0, 0.0, 5.0)])
+def test_losses_are_means_over_the_pixels_that_count(module: Module, weights: tuple[float, ...]) -> None:
     scores, masks = scores_and_masks(3, count=3, classes=4)
     masks[1] = 255  # of this image nothing counts
-    opt = module("options").Options(losses={"cross_entropy": 2.0, "dice": 0.5}, label_smoothing=0.1)
+    settings = {"losses": {"cross_entropy": 2.0, "dice": 0.5}, "label_smoothing": 0.1, "class_weights": weights}
+    opt = module("options").Options(**settings)
 
     terms = module("losses").criterion(scores, masks, opt)
 
     counted = (masks != 255).sum(dim=(1, 2)).tolist()
     assert int(terms["count"]) == sum(counted)
-    cross_entropy = torch.nn.functional.cross_entropy(scores, masks.long(), ignore_index=255, label_smoothing=0.1)
+    arguments: dict[str, Any] = {"ignore_index": 255, "label_smoothing": 0.1, "reduction": "sum"}
+    if weights:
+        arguments["weight"] = torch.tensor(weights)
+    cross_entropy = torch.nn.functional.cross_entropy(scores, masks.long(), **arguments) / sum(counted)
     assert float(terms["cross_entropy"]) == pytest.approx(float(cross_entropy), abs=1e-5)
     dice = sum(counted[place] * slow_dice(scores[place], masks[place]) for place in (0, 2)) / sum(counted)
     assert float(terms["dice"]) == pytest.approx(dice, abs=1e-5)
     assert float(terms["loss"]) == pytest.approx(2 * float(cross_entropy) + 0.5 * dice, abs=1e-5)
+    with pytest.raises(module("engine").RunError, match="--class-weights has 2 numbers, and there are 5 classes"):
+        module("losses").criterion(scores, masks, module("options").Options(class_weights=(1.0, 2.0)))
 
 
 def test_losses_of_parts_are_those_of_the_whole_and_nothing_that_counts_is_no_nan(module: Module) -> None:
@@ -285,6 +292,11 @@ def test_coco_s_crowds_do_not_count_and_empty_annotations_are_told(module: Modul
     assert dataset.facts["classes"] == ["background", "ant", "cat"]
     assert np.array_equal(dataset.read(0)[1].numpy(), expected)
     assert "1 crowds do not count" in dataset.describe()
+    runs[-1] -= 1
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    dataset = module("data").MyDataset(tmp_path, module("options").Options(image_size=64))
+    with pytest.raises(module("engine").RunError, match=r"a\.png is 40 x 20 pixels, and runs of a mask in it make 799"):
+        dataset.read(0)
     assert "1 annotations without a polygon left out" in dataset.describe()
 
 
@@ -336,7 +348,7 @@ def test_palettes_that_differ_are_told(module: Module, tmp_path: Path) -> None:
         ({"images": [{"id": number, "file_name": "a.png"} for number in range(2)]}, r"the image .*a\.png twice"),
         ({"categories": [{"id": 1, "name": "ant"}, {"id": 1, "name": "bee"}]}, "the category id 1 twice"),
         ({"segmentation": {"size": [40, 20], "counts": [9, 791]}}, "annotation 5 has not the size of its image"),
-        ({"segmentation": {"size": [20, 40], "counts": [9, 9]}}, r"a\.png has 40 x 20 pixels, and a mask .* of 18"),
+        ({"segmentation": {"size": [20, 40], "counts": [9, 9]}}, r"a\.png is 40 x 20 pixels, and runs of .* make 18"),
     ],
 )
 def test_what_cannot_be_right_in_coco_is_refused(
@@ -357,6 +369,22 @@ def test_what_cannot_be_right_in_coco_is_refused(
         module("data").MyDataset(tmp_path, module("options").Options(image_size=64)).check(0, 1)
 
 
+@pytest.mark.parametrize("size", [(7, 9), (20, 40), (1, 1), (300, 200)])
+def test_compressed_masks_of_coco_are_read_as_its_own_code_writes_them(module: Module, size: tuple[int, int]) -> None:
+    from faster_coco_eval.core import mask as coco
+
+    draw = np.random.default_rng(sum(size))
+    for share in (0.0, 0.02, 0.5, 1.0):  # long runs and short ones, with differences below 0
+        mask = (draw.random(size) < share).astype(np.uint8)
+        mask[size[0] // 4 : size[0] // 2] ^= 1
+        counts = coco.encode(np.asfortranarray(mask))["counts"].decode()
+
+        polygons, runs = module("masks").parse_region({"segmentation": {"size": [*size], "counts": counts}})
+
+        shape = module("masks").Shape(1, polygons, runs)
+        assert np.array_equal(module("masks").region_of(shape, size[1], size[0]), mask)
+
+
 def test_palette_pngs_come_back_as_they_were_written(module: Module, tmp_path: Path) -> None:
     labels = torch.randint(256, (7, 9))
 
@@ -374,6 +402,20 @@ def test_palette_pngs_come_back_as_they_were_written(module: Module, tmp_path: P
         [224, 224, 192],
     ]
     assert module("masks").numbers_of(colours[labels])[0].tolist() == labels.tolist()
+
+
+def test_overlays_show_what_counts(module: Module, tmp_path: Path) -> None:
+    from PIL import Image
+
+    image, true = torch.full((3, 4, 6), 100, dtype=torch.uint8), torch.zeros(4, 6, dtype=torch.uint8)
+    true[:, 4:], true[:, :2] = 255, 1
+
+    module("overlays").draw_overlays(tmp_path / "a.png", [(image, true)], {0: (torch.full_like(true, 2), true)})
+
+    drawn = np.asarray(Image.open(tmp_path / "a.png"))
+    coloured = (drawn != 100).any(axis=2)  # image, true mask, predicted mask, side by side
+    assert coloured.all(axis=0).tolist() == [False] * 6 + [True] * 2 + [False] * 4 + [True] * 4 + [False] * 2
+    assert (coloured.all(axis=0) == coloured.any(axis=0)).all()
 
 
 def test_its_losses_and_models_are_its_own(form: Form) -> None:

@@ -16,6 +16,7 @@ from scaffold.render.rendering import plain_copy, render
 from scaffold.trials import lint
 from tests.generated.rendered import own_tests
 
+pytestmark = pytest.mark.nightly  # detection and the language model, which every commit tries, are such tasks as well
 SPIKES = Path(__file__).with_name("spikes")
 LINE = "    regression - a number, or several, for each image: regression\n"
 
@@ -53,6 +54,5 @@ def test_it_trains_and_is_killed_and_resumed_with_equal_bits(project: Path) -> N
     own_tests(project, "tests/test_resume.py", "tests/test_train.py", "tests/test_data.py")
 
 
-@pytest.mark.nightly
 def test_its_own_tests_pass_on_two_processes_too(project: Path) -> None:
     own_tests(project)

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -308,3 +309,77 @@ def test_what_is_typed_for_a_pickle_makes_a_file_that_is_loaded(
 
     load(module, net, tmp_path / "w.pt")
     assert_loaded(net, state)
+
+
+def refused(*_: Any, **__: Any) -> Any:
+    """What a download does without a network."""
+    raise URLError("Name or service not known")
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "theirs", "settings"),
+    [
+        ("detection", "fasterrcnn", "fasterrcnn_resnet50_fpn", {"num_classes": 91}),
+        ("detection", "retinanet", "retinanet_resnet50_fpn", {"num_classes": 91}),
+        ("detection", "fcos", "fcos_resnet50_fpn", {"num_classes": 91}),
+        ("detection", "ssdlite", "ssdlite320_mobilenet_v3_large", {"num_classes": 91}),
+        ("segmentation", "deeplabv3_resnet50", "deeplabv3_resnet50", {"num_classes": 21, "aux_loss": True}),
+        ("segmentation", "deeplabv3_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", {"aux_loss": True}),
+        ("segmentation", "lraspp_mobilenet_v3_large", "lraspp_mobilenet_v3_large", {"num_classes": 21}),
+    ],
+)
+def test_weights_of_coco_are_found_where_torchvision_keeps_them_and_fit_but_for_the_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, model: str, theirs: str, settings: dict[str, Any]
+) -> None:
+    from torchvision.models import get_model, get_model_weights
+    from torchvision.ops import FrozenBatchNorm2d
+
+    with torch.device("meta"):  # names and shapes are enough
+        trained = get_model(theirs, weights=None, weights_backbone=None, **settings).state_dict()
+    given = {name: torch.full_like(value, 3, device="cpu") for name, value in trained.items()}
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / Path(get_model_weights(theirs).DEFAULT.url).name
+    file.parent.mkdir(parents=True)
+    torch.save(given, file)
+    project = render_project(tmp_path / "on_coco", task=task, model=model, weights="coco", logger="none")
+    with importable(project) as modules:
+        opt = modules("options").Options()
+        with torch.device("meta"):
+            net = modules("model").build_model(opt, {"classes": ["a", "b", "c"], "image_size": 64})
+        net.to_empty(device="cpu")
+        with modules("engine").Process.start(opt) as process:
+            report = modules("pretrained").load_weights(net, opt, process)
+            monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+            monkeypatch.setattr("torch.hub.urlopen", refused)
+            with pytest.raises(
+                modules("engine").RunError,
+                match=r"COCO's weights cannot be downloaded .*put https://.*\.pth into .*empty/hub/",
+            ):
+                modules("pretrained").load_weights(net, opt, process)
+        skipped = modules("pretrained").SKIP
+
+    random = [name for name in net.state_dict() if any(name.startswith(f"{layer}.") for layer in skipped)]
+    own = net.state_dict()
+    assert report.startswith(f"weights: {len(own) - len(random)} of {len(own)} tensors loaded; random: {random[0]}")
+    assert all(bool((value == 3).all()) for name, value in own.items() if name not in random)
+    # torchvision's own function sets it so where these weights were trained with an older norm
+    eps = {0.0} if model in ("fasterrcnn", "retinanet") else {1e-5} if model == "fcos" else set()
+    assert {layer.eps for layer in net.modules() if isinstance(layer, FrozenBatchNorm2d)} == eps
+
+
+@pytest.mark.parametrize(("model", "weights"), [("resnet18", "imagenet"), ("timm:test_vit", "pretrained")])
+def test_without_a_network_what_to_do_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, weights: str
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with importable(render_project(tmp_path / "offline", model=model, weights=weights)) as module:
+        pretrained, failure = module("pretrained"), module("engine").RunError
+        if weights == "imagenet":
+            monkeypatch.setattr("torch.hub.urlopen", refused)
+            where = rf"put https://\S+/resnet18-\w+\.pth into {tmp_path}/torch/hub/checkpoints yourself"
+            with pytest.raises(failure, match=rf"Name or service not known.*{where}.*scaffold change --weights none"):
+                pretrained.download(pretrained.get_model_weights("resnet18").DEFAULT)
+        else:
+            monkeypatch.setattr("timm.create_model", refused)
+            with pytest.raises(failure, match=r"Name or service not known.*HF_HOME.*scaffold change --weights none"):
+                pretrained.read_timm(SimpleNamespace(arguments={}))

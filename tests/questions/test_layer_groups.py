@@ -194,9 +194,9 @@ def test_groups_are_written_as_what_is_read_back_as_the_same(case: tuple[str, bo
     ("flags", "rate"),
     [
         ({}, 0.002),
-        ({"weights": "file", "weights_file": "w.pt"}, 0.006),  # of the head: docs/accuracy.md
+        ({"weights": "file", "weights_file": "w.pt"}, 0.002),  # gradual, which is the default: docs/accuracy.md
         ({"weights": "file", "weights_file": "w.pt", "groups_from": "scratch"}, 0.002),
-        ({"weights": "file", "weights_file": "w.pt", "groups_from": "gradual"}, 0.002),
+        ({"weights": "file", "weights_file": "w.pt", "groups_from": "fine-tune"}, 0.006),  # of the head
         ({"weights": "imagenet", "model": "resnet18"}, 0.001),
         ({"weights": "imagenet", "model": "resnet18", "groups_from": "scratch"}, 0.0003),
         ({"weights": "imagenet", "model": "resnet18", "optimizer": "sgd"}, 0.01),
@@ -206,3 +206,22 @@ def test_the_rate_follows_from_where_the_weights_come_from(flags: dict[str, str]
     form = Form(paths.template_root())
 
     assert complete(form, gather(form, flags, preset=None, answers_file=None), "digits")["lr"] == rate
+
+
+@pytest.mark.parametrize(
+    ("flags", "strategy"),
+    [
+        ({"weights": "file"}, "gradual"),
+        ({"weights": "file", "model": "timm:test_vit"}, "fine-tune"),  # its layers are not known here
+        ({"weights": "file", "model": "my.net:Net"}, "scratch"),
+        ({"weights": "file", "task": "metric_learning"}, "scratch"),  # without a head
+        ({"weights": "imagenet", "model": "resnet18"}, "fine-tune"),
+        ({}, "scratch"),
+    ],
+)
+def test_the_strategy_follows_from_where_the_weights_come_from(flags: dict[str, str], strategy: str) -> None:
+    form = Form(paths.template_root())
+
+    found = complete(form, gather(form, flags, preset=None, answers_file=None), "digits")
+
+    assert found["groups_from"] == strategy

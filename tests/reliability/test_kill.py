@@ -185,11 +185,21 @@ def test_dead_at_any_operation_in_every_mode(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("name", "runs"), [("single", 100), *((name, 20) for name in MODES[1:])])
+@pytest.mark.parametrize(("name", "runs"), [("single", 100), *((name, 20) for name in [*MODES[1:], "words", "labels"])])
 def test_killed_at_random_in_every_mode(
     project: Rendered, work: Path, name: str, runs: int, figure: Callable[..., None]
 ) -> None:
     kills = kill_at_random(project(name), work, runs, 2, "--epochs", "12")
+
+    figure("B1 exact resume", f"{name}: runs killed one to three times at random ({kills} kills)", runs, runs)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "runs"), [("boxes", 20), ("detector", 5), ("masks", 20)])
+def test_killed_at_random_with_boxes_and_masks(
+    project: Rendered, work: Path, name: str, runs: int, figure: Callable[..., None]
+) -> None:
+    kills = kill_at_random(project(name), work, runs, 3, "--epochs", "3")
 
     figure("B1 exact resume", f"{name}: runs killed one to three times at random ({kills} kills)", runs, runs)
 

@@ -639,7 +639,6 @@ def test_processes_may_have_their_images_in_places_of_their_own(project: Rendere
     assert ended.codes == [0, 0], ended.said
 
 
-@pytest.mark.timed
 @UNLIKE_RANKS
 def test_weights_that_one_process_lacks_stop_all(images: Path, work: Path) -> None:
     answers = {"distributed": "ddp", "logger": "none", "weights": "file", "weights_file": "weights.pt"}

@@ -625,6 +625,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"task": "regression", "losses": weighted("smooth_l1", "huber")},
     {"data": "arrays", "model": "mlp"},
     {"task": "multi_label"},
+    {"task": "triplet_learning", "losses": weighted("triplet_margin", "triplet")},
     {"task": "language_model"},
     {"task": "segmentation", "model": "deeplabv3_mobilenet_v3_large"},
     *({"task": "detection", "model": model} for model in ("yolo_small", "yolo_v1", "fasterrcnn")),
@@ -651,12 +652,22 @@ TOLD |= {"warmup", "milestones", "gamma", "step_size", "cycle_momentum"}  # the 
 TOLD |= {"shift", "rotate", "zoom", "flip", "brightness"}  # augmentation
 TOLD |= {"crop_scale", "color_jitter", "auto_augment", "mixup", "cutmix"}
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made
-TOLD |= {"label_smoothing", "margin", "t1", "t2", "beta", "delta", "pos_weight"}  # how a loss is counted
+TOLD |= {
+    "label_smoothing",
+    "margin",
+    "t1",
+    "t2",
+    "beta",
+    "delta",
+    "pos_weight",
+    "class_weights",
+}  # how a loss is counted
+TOLD |= {"p", "swap"}
 TOLD |= {"lambda_coord", "lambda_noobj", "auxiliary"}
 TOLD |= {"dropout", "drop_path", "decay_position"}
 REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}
 REFUSED |= {"channels", "scale", "nested", "held_out", "image_column", "inputs"}  # what the data are
-REFUSED |= {"targets", "separator"}  # and what is learned
+REFUSED |= {"targets", "separator", "columns"}  # and what is learned
 REFUSED |= {"block", "tokenizer", "text_key", "first_pixel", "ignore"}
 REFUSED |= {"width", "stages", "patch_size", "dim", "depth", "heads", "boxes_per_cell"}  # the size of the model
 REFUSED |= {"weights_file"}  # where it began

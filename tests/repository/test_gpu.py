@@ -434,7 +434,7 @@ def test_the_folder_is_small_and_whole(carried: Path) -> None:
 
 
 def test_a_bare_machine_needs_nothing_but_the_folder(bare: Path, carried: Path, tmp_path: Path) -> None:
-    flags = ["--parts", "machine,resume,waits,cnn", "--projects", "cnn", "--runs", "1"]
+    flags = ["--parts", "machine,resume", "--projects", "cnn", "--runs", "1"]
 
     result = run_bare(bare, carried, tmp_path / "results", *flags)
 
@@ -444,9 +444,6 @@ def test_a_bare_machine_needs_nothing_but_the_folder(bare: Path, carried: Path, 
     assert "a stand-in for matplotlib" in result["carried"]
     rows = {table["part"]: table["rows"] for table in result["tables"]}
     assert rows["resume"] == [["cnn", "equal", "1", rows["resume"][0][3], *rows["resume"][0][4:6], "1"]]
-    assert [row[:3] for row in rows["waits"]] == [["cnn", "37", "0"], ["cnn, two workers", "37", "0"]]
-    assert [row[0] for row in rows["cnn"]] == ["tuned by hand", "generated", "lightning", "accelerate"]
-    assert all(aim["met"] for aim in result["aims"])
 
 
 @pytest.mark.nightly

@@ -113,7 +113,7 @@ def test_the_first_rows_hold_what_most_can_go_wrong_in(rows: list[Row]) -> None:
 
     assert sorted(map(id, ordered)) == sorted(map(id, rows))
     assert held(ordered[:50]) > 0.8 * held(rows)
-    assert {choice for row in ordered[:50] for choice in row.choices.items()} == {
+    assert {choice for row in ordered[:25] for choice in row.choices.items()} == {
         choice for row in rows for choice in row.choices.items()
     }
 
@@ -155,7 +155,7 @@ def test_every_allowed_pair_of_answers_is_in_some_row(form: Form, tried: dict[st
 
 
 def test_the_rows_are_few_and_answer_everything(form: Form, rows: list[Row]) -> None:
-    assert len(rows) <= 150
+    assert len(rows) <= 165
     for row in rows:
         assert form.recorded(form.fill(row.answers, "p")) == row.answers
 
@@ -189,7 +189,7 @@ FAULTS: dict[str, tuple[str, Callable[[str], str]]] = {
     "types": (f"{PACKAGE}/__init__.py.jinja", lambda text: text + '\nNUMBER: int = "one"\n'),
     "dead": (f"{PACKAGE}/island.py.jinja", lambda text: '"""Nobody comes here."""\n'),
     "traces": (f"{PACKAGE}/engine/errors.py", lambda text: text + "\n# like the nesterov of SGD\n"),
-    "train": ("template/parts/optimizer/adamw.py", lambda text: text.replace("lr=opt.lr", "lr=opt.rate")),
+    "train": ("template/parts/optimizer/adamw.py", lambda text: text.replace("fused=True", "maximize=True")),
 }
 
 
@@ -205,6 +205,7 @@ def test_every_stage_finds_its_fault(scaffold: Run, tmp_path: Path) -> None:
     for stage in FAULTS:
         assert f"{stage} failed   scaffold new trial-01 --yes" in result.out, stage
     assert "island.py: no module imports it" in result.out
+    assert "it learns no more than a constant" in result.out
     assert "'nesterov' belongs to optimizer sgd" in result.out
 
 

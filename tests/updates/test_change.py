@@ -12,9 +12,10 @@ from scaffold.questions.form import Form
 from scaffold.trials import values
 from scaffold.updates.summary import _told_apart
 from tests.conftest import Run, tree
+from tests.updates.small_template import Small, small
 from tests.updates.updating import History, answers_of, append, commit, git, history, own_answers, project, replace
 
-__all__ = ["history", "project"]  # fixtures
+__all__ = ["history", "project", "small"]  # fixtures
 
 
 def edits(project: Path) -> None:
@@ -153,6 +154,21 @@ def test_an_answer_that_cannot_be_is_a_sentence_and_changes_nothing(
     assert result.code == 2
     assert said in result.err
     assert tree(project) == before
+
+
+def test_an_answer_that_only_a_newer_template_takes_is_told_with_the_update(
+    scaffold: Run, small: Small, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(small.project(here / "p"))
+
+    result = scaffold("change", "--yes", "--scheduler", "one_cycle")
+
+    assert result.code == 2
+    assert "v1.0.0 made the project; to have what v2.0.0 has   scaffold update" in result.err
+    assert scaffold("update", "--yes").code == 0
+    result = scaffold("change", "--yes", "--scheduler", "one_cycle")
+    assert result.code == 2
+    assert "scaffold update" not in result.err
 
 
 def test_an_answer_that_another_makes_impossible_is_named(

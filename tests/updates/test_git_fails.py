@@ -16,6 +16,21 @@ from tests.updates.updating import git
 
 __all__ = ["small"]  # a fixture
 
+UPDATE, CHANGE = ("update", "--yes"), ("change", "--yes", "--scheduler", "step")
+# each with a conflict and without, and git ending with 1 (often its "no") and 128; half of them with every commit
+TRIED = [
+    pytest.param(
+        words,
+        conflict,
+        code,
+        marks=[] if often else pytest.mark.nightly,
+        id=f"{words[0]}-{'conflict' if conflict else 'commit'}-{code}",
+    )
+    for words in (UPDATE, CHANGE)
+    for conflict in (False, True)
+    for code, often in ((1, conflict == (words == CHANGE)), (128, conflict == (words == UPDATE)))
+]
+
 
 def state(project: Path) -> tuple[dict[str, bytes], str, str, str]:
     """All that an update changes."""
@@ -24,11 +39,7 @@ def state(project: Path) -> tuple[dict[str, bytes], str, str, str]:
 
 
 @pytest.mark.figure("A4 a call of git fails", "every call of git of an update and a change, once each")
-@pytest.mark.parametrize("code", [1, 128])
-@pytest.mark.parametrize("conflict", [False, True], ids=["commit", "conflict"])
-@pytest.mark.parametrize(
-    "words", [("update", "--yes"), ("change", "--yes", "--scheduler", "step")], ids=["update", "change"]
-)
+@pytest.mark.parametrize(("words", "conflict", "code"), TRIED)
 def test_whichever_call_of_git_fails(
     scaffold: Run,
     small: Small,

@@ -263,6 +263,26 @@ def test_a_file_that_changes_at_the_last_moment_is_not_lost(step: Step) -> None:
     assert git(step.top, "status", "--porcelain", "-z") == " M way\0"
 
 
+@pytest.mark.parametrize("conflict", [False, True])
+def test_a_disk_that_keeps_no_modes_is_updated_too(
+    scaffold: Run, small: Small, here: Path, monkeypatch: pytest.MonkeyPatch, conflict: bool
+) -> None:
+    """As an exFAT disk that belongs to somebody else, or some shares: a mode cannot be set there."""
+    project = small.project(here / "p", conflict=conflict)
+    monkeypatch.chdir(project)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "chmod", refuse)
+        result = scaffold("update", "--yes")
+
+    assert result.code == (3 if conflict else 0), result.err
+    assert "line 3, theirs" in (project / "changed.txt").read_text()
+    assert (project / "way" / "in" / "it.txt").is_file()
+
+
 def test_where_the_disk_fails_twice_it_is_said_and_the_next_command_puts_it_right(
     step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:

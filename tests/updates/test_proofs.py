@@ -194,7 +194,7 @@ def edit_at_random(project: Path, dice: random.Random) -> list[str]:
     return mine
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.nightly)])
 def test_after_random_edits_every_line_of_the_user_is_still_there(
     scaffold: Run, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
@@ -276,7 +276,7 @@ class Killer:
         return calls
 
 
-@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.nightly)])
 def test_an_update_that_is_killed_has_changed_nothing_or_all(history: History, tmp_path: Path, step: int) -> None:
     base = history.make(tmp_path / "base" / "p", "v1.0.0")
     append("p/engine/seed.py", "\n\nMINE = 1\n")(base)

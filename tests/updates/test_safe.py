@@ -298,14 +298,22 @@ def test_a_submodule_with_edits_of_its_own_is_no_reason_to_wait(scaffold: Run, h
 @pytest.mark.figure(
     "A1 nothing of the owner's in the way is lost", "files, links and folders where a folder or a file comes"
 )
-@pytest.mark.parametrize("folder", [False, True])
-def test_a_link_in_the_place_of_a_file_stays(scaffold: Run, history: History, project: Path, folder: bool) -> None:
-    if folder:
-        (project / "p").rename(project / "code")
-        (project / "p").symlink_to("code")
-    else:
-        (project / "p" / "engine" / "seed.py").rename(project / "elsewhere.py")
-        (project / "p" / "engine" / "seed.py").symlink_to("../../elsewhere.py")
+@pytest.mark.parametrize(
+    ("place", "to"),
+    [
+        ("p", "code"),
+        ("p/engine", "parts/engine"),
+        ("p/engine/seed.py", "elsewhere.py"),
+        ("p/engine/seed.py", "a b/ü.py"),
+    ],
+)
+def test_a_file_or_folder_that_was_moved_behind_a_link_is_merged_where_it_is(
+    scaffold: Run, history: History, project: Path, place: str, to: str
+) -> None:
+    (project / to).parent.mkdir(exist_ok=True)
+    (project / place).rename(project / to)
+    (project / place).symlink_to(os.path.relpath(project / to, (project / place).parent))
+    (project / "p" / "engine" / "seed.py").write_text("import mine\n" + (project / "p/engine/seed.py").read_text())
     commit(project)
     links = {name: text for name, text in tree(project).items() if text.startswith(b"-> ")}
     history.release(append(SEED, "\n\nVALUE = 1\n"))
@@ -314,10 +322,38 @@ def test_a_link_in_the_place_of_a_file_stays(scaffold: Run, history: History, pr
 
     assert result.code == 0, result.err
     assert {name: text for name, text in tree(project).items() if text.startswith(b"-> ")} == links
-    if folder:  # edits follow the folder
-        assert (project / "code" / "engine" / "seed.py").read_text().endswith("VALUE = 1\n")
-    else:
-        assert "p/engine/seed.py has changed in the template; you have a link there, and it stays so" in result.err
+    text = (project / "p" / "engine" / "seed.py").read_text()
+    assert text.startswith("import mine\n")
+    assert text.endswith("VALUE = 1\n")
+    assert to in result.err
+    assert git(project, "status", "--porcelain") == ""
+    assert not list(project.rglob("*.kept"))
+
+
+@pytest.mark.figure(
+    "A1 nothing of the owner's in the way is lost", "files, links and folders where a folder or a file comes"
+)
+@pytest.mark.parametrize("leads", ["../../../shared/seed.py", "/nowhere/seed.py", "loader.py", "seed.py"])
+def test_a_link_that_leads_to_no_file_of_ones_own_stays_and_it_is_told_how_to_see_what_has_changed(
+    scaffold: Run, history: History, project: Path, leads: str
+) -> None:
+    seed = project / "p" / "engine" / "seed.py"
+    seed.unlink()
+    seed.symlink_to(leads)
+    commit(project)
+    history.release(append(SEED, "\n\nVALUE = 1\n"))
+
+    result = scaffold("update", "--yes")
+
+    assert result.code == 3, result.err
+    assert "p/engine/seed.py has changed in the template; you have a link there, and it stays so" in result.err
+    other = result.err.partition("the other")[2].splitlines()[0].strip()
+    assert subprocess.run(other, shell=True, cwd=project, check=False).returncode == 0
+    assert (project / "seed.py.template").read_text().endswith("VALUE = 1\n")
+    (project / "seed.py.template").unlink()
+    finish = result.err.partition("edit, then")[2].splitlines()[0].strip()
+    assert subprocess.run(finish, shell=True, cwd=project, check=False, capture_output=True).returncode == 0
+    assert os.readlink(seed) == leads
     assert git(project, "status", "--porcelain") == ""
 
 

@@ -1,5 +1,6 @@
 """Files of the user's, each put in its place or removed as a whole."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -34,6 +35,12 @@ def copy(source: Path, target: Path) -> None:
         os.symlink(os.readlink(source), target)
     elif source.is_file():
         shutil.copyfile(source, target)
+        copy_mode(source, target)
+
+
+def copy_mode(source: Path, target: Path) -> None:
+    """Give a file the mode of another one, where the disk keeps modes: exFAT and some shares refuse to."""
+    with contextlib.suppress(OSError):
         shutil.copymode(source, target)
 
 

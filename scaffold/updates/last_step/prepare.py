@@ -1,14 +1,12 @@
 """Before the step: what it needs is put aside, and nothing is in the way."""
 
-import contextlib
 import os
-import shutil
 from pathlib import Path
 
 from scaffold.errors import Refused
 from scaffold.system.git import call, git
 from scaffold.system.shell import join
-from scaffold.updates.last_step.files import copy
+from scaffold.updates.last_step.files import copy, copy_mode
 from scaffold.updates.last_step.step import Change, Step, index_lines, index_of, write_index
 
 
@@ -22,8 +20,7 @@ def prepare(step: Step) -> None:
         if change.old and os.path.lexists(step.target(change)):
             copy(step.target(change), step.old(change))
         if change.old and change.new and change.old[0] == change.new[0] != "120000":
-            with contextlib.suppress(FileNotFoundError):  # what was set for the file, such as its group's right
-                shutil.copymode(step.old(change), step.new(change))
+            copy_mode(step.old(change), step.new(change))  # what was set for the file, such as its group's right
     # an index of these files alone, without the marks by which the user's own may pass over a file
     write_index(step, "before.index", index_lines(Change(change.name, None, change.old) for change in step.changes))
     call(step.top, "update-index", "-q", "--refresh", variables=index_of(step.space / "before.index"))

@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from scaffold.errors import CreateFailed, Refused
 from scaffold.system.git import GitFailed, call, git
+from scaffold.system.shell import join
 from scaffold.system.signals import signals_wait
 from scaffold.updates.last_step.files import is_thing, place, remove, same
 from scaffold.updates.last_step.lock import release, take_lock
@@ -54,7 +56,9 @@ def _take(step: Step) -> None:
             outcome = "half"
         if outcome != "done":
             reason = said.read_text(encoding="utf-8", errors="replace") if said.is_file() else f"ended with {code}"
-            failed = CreateFailed(f"the files could not be changed: {reason}")
+            left = re.search(r"Unable to create '(.+?\.lock)': File exists", reason)
+            help = f"wait for the other git, or, where none runs   {join(['rm', left[1]])}" if left else ""
+            failed = CreateFailed(f"the files could not be changed: {reason}", help=help)
             failed.last_line = TOLD[outcome]
             raise failed
 
@@ -103,7 +107,7 @@ def _change(step: Step, own_git: str) -> None:
             step.top, "update-ref", "-m", f"scaffold: {step.subject}", "HEAD", step.commit, step.ours, program=own_git
         )
         if moved.returncode:
-            raise GitFailed(f"git update-ref failed: {moved.stderr.strip()}")
+            raise GitFailed(f"git update-ref failed: {moved.stderr.strip().partition(chr(10))[0]}")
     os.replace(step.space / JOURNAL, step.space / DONE)
     release(step)
 

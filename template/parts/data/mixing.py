@@ -15,8 +15,8 @@ def mix(images: Tensor, noise: Tensor, opt: Options) -> tuple[Tensor, Tensor | N
     """The images (n, channels, height, width) mixed, the numbers (n,) of the others, and the share of their own label.
 
     Mixup (Zhang et al., ICLR 2018) blends two images; cutmix (Yun et al., ICCV 2019) pastes a box of the other one. The
-    share is drawn from Beta(alpha, alpha), one for the batch; where both are on, half of the batches have each. What is
-    drawn follows from `noise` (n, 1) alone. Without either there are no others.
+    share is drawn from Beta(alpha, alpha), one for these images, those of one process; where both are on, half of the
+    batches have each. What is drawn follows from `noise` (n, 1) alone. Without either there are no others.
     """
     if not opt.mixup and not opt.cutmix:
         return images, None, 1.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.reliability.crash import report
-from tests.reliability.crash.projects import Project, make, write_images
+from tests.reliability.crash.projects import Project, make, write_images, write_own_data
 
 # The projects that are put to the test, and the settings that make chance matter in them.
 ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -83,13 +83,26 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "milestones": ({"logger": "none", "scheduler": "multistep"}, []),
     "one_cycle": ({"logger": "none", "scheduler": "one_cycle"}, []),
+    "words": (
+        {"task": "language_model", "logger": "none", "clip": 1.0},
+        [
+            *("--width", "16", "--depth", "1", "--heads", "2", "--block", "16", "--dropout", "0.1"),
+            *("--sample", "5"),
+        ],
+    ),
+    "labels": ({"task": "multi_label", "logger": "none", "ema": True}, []),
+    "boxes": ({"task": "detection", "logger": "none"}, []),
+    "detector": ({"task": "detection", "logger": "none", "model": "ssdlite", "ema": True}, []),
+    "masks": ({"task": "segmentation"}, ["--width", "4"]),
 }
+# Those whose data are no images in folders: what their own tests train on takes the place of the images.
+OWN_DATA = ("words", "labels", "boxes", "detector", "masks")
 Rendered = Callable[[str], Project]
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny data set."""
+    """A tiny data set, with others of text and of labels in it."""
     folder = tmp_path_factory.mktemp("crash") / "images"
     write_images(folder)
     return folder
@@ -103,7 +116,10 @@ def project(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     def rendered(name: str) -> Project:
         if name not in made:
             answers, flags = ANSWERS[name]
-            made[name] = make(tmp_path_factory.mktemp(name), name, answers, images, flags)
+            folder = tmp_path_factory.mktemp(name)
+            made[name] = make(folder, name, answers, folder / "data" if name in OWN_DATA else images, flags)
+            if name in OWN_DATA:
+                write_own_data(made[name])
         return made[name]
 
     yield rendered

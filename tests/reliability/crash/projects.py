@@ -170,6 +170,13 @@ def make(folder: Path, name: str, answers: Mapping[str, Any], images: Path, flag
     return Project(folder / package, package, images, ranks, list(flags or []), answers.get("accumulate", 1))
 
 
+def write_own_data(project: Project) -> None:
+    """Writes what the project's own tests train on to where its images are to be."""
+    code = "import sys; from pathlib import Path; from scaffold.trials.trial_data import write_data; write_data(Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(project.folder)])}
+    subprocess.run([sys.executable, "-c", code, str(project.images)], cwd=project.folder, env=environment, check=True)
+
+
 def checkpoints(work: Path, run: int = 1) -> Path:
     """Where the checkpoints of a run are."""
     return work / "run" / str(run) / "checkpoints"

@@ -235,7 +235,7 @@ def class_labels(dataset: Any) -> Tensor:
 def balanced(labels: Tensor, noise: torch.Generator) -> Tensor:
     """As many numbers as there are items, equally many of each class, each of which deals its items round by round."""
     if not len(labels):
-        raise RunError("--balance needs the class of each item in `labels` of the data set, and there are none")
+        raise RunError("--balance needs the class of each item, and these data tell none or several; leave it out")
     classes = labels.unique()
     each, picked = -(-len(labels) // len(classes)), []
     for number in classes.tolist():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..engine import RunError
 from ..options import Options
 
 
@@ -13,8 +12,5 @@ def bce(logits: Tensor, labels: Tensor, opt: Options) -> Tensor:
     """Mean over images and labels, both (n, labels); `opt.pos_weight` weighs the labels that images have."""
     if not opt.pos_weight:
         return F.binary_cross_entropy_with_logits(logits.float(), labels)
-    if len(opt.pos_weight) not in (1, labels.shape[1]):
-        given, count = len(opt.pos_weight), labels.shape[1]
-        raise RunError(f"--pos-weight has {given} numbers, but there are {count} labels; give one number, or {count}")
     weight = logits.new_tensor(opt.pos_weight).float()
     return F.binary_cross_entropy_with_logits(logits.float(), labels, pos_weight=weight)

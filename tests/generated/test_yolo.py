@@ -1,7 +1,7 @@
 """YOLO in a rendered project: its loss against a slow loop written from the paper, its boxes, its networks."""
 
 from collections.abc import Callable, Iterator
-from math import sqrt
+from math import cos, pi, sqrt
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -335,10 +335,11 @@ def test_the_network_of_the_paper_overfits_16_pictures(paper: Module) -> None:
         targets.append(target(*objects))
     net, opt = build(paper, 3, size), paper("options").Options()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
-    for step in range(150):
+    halves = [half for _ in range(150) for half in torch.randperm(16, generator=draw).split(8)]
+    for step, some in enumerate(halves):
         for group in optimizer.param_groups:
-            group["lr"] = 1e-4 * min(1, (step + 1) / 10, (150 - step) / 90)
-        terms = paper("losses").criterion(net(images), targets, opt)
+            group["lr"] = 1e-4 * min(1, (step + 1) / 10) * (0.5 + 0.5 * cos(pi * step / len(halves)))
+        terms = paper("losses").criterion(net(images[some]), [targets[number] for number in some.tolist()], opt)
         optimizer.zero_grad()
         terms["loss"].backward()
         nn.utils.clip_grad_norm_(net.parameters(), 10.0)

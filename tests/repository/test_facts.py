@@ -15,12 +15,12 @@ from tests.conftest import ROOT
 FREE = re.compile(r"^(docs|tests|bench)/|\.md$|\.bundle$|\.npz|\.bz2")
 # Where copier.yml is the one file that names them all, what names one beside it, and why.
 EXCEPTIONS = {
-    "presets/detection.yml": "a set of answers",
     "presets/digits.yml": "a set of answers",
     "presets/image-classifier.yml": "a set of answers",
     "presets/language-model.yml": "a set of answers",
     "presets/metric.yml": "a set of answers",
     "presets/multi-label.yml": "a set of answers",
+    "presets/object-detection.yml": "a set of answers",
     "presets/retrieval.yml": "a set of answers",
     "presets/segmentation.yml": "a set of answers",
     "presets/vit-ddp.yml": "a set of answers",

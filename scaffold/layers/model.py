@@ -53,7 +53,11 @@ class Inspected:
 
     def facts(self) -> dict[str, Any]:
         """The same as the catalogue has it, so that groups can be named by the same rules."""
-        groups = {**self.stages, "backbone": self.backbone, "head": self.head}
+        in_head = {path.split(".")[0] for path in self.head}
+        # as whole layers, so that the path of a layer within names it more exactly
+        tops = ((path, path.split(".")[0]) for path in self.backbone)
+        backbone = list(dict.fromkeys(path if top in in_head else top for path, top in tops))
+        groups = {**self.stages, "backbone": backbone, "head": self.head}
         return {
             "layers": {path: size for path, size in self._sizes.items() if "." not in path},
             "blocks": {path: size for path, size in self._sizes.items() if "." in path},

@@ -128,8 +128,10 @@ def _groups(model: Inspected, groups: Groups, lr: float) -> list[str]:
         )
     if not model.groups:
         known = model.facts() if model.in_catalogue else None
-        if not known:  # what is left over has no other name in a project
-            groups = [{**one, "layers": ["rest"]} if one["name"] == "rest" else one for one in groups]
+        if not known:  # a project knows of no layers of it: what is left over, if anything, is called rest
+            others = [one for one in groups if one["name"] != "rest"]
+            rest = [one for one in groups if one["name"] == "rest"] or [{"name": "rest", "lr": 1.0}]
+            groups = [*others, {**rest[0], "layers": ["rest"]}]
         words = write_groups(groups, model.title, known, has_head=bool(model.head))
         lines += ["", "to have them: " + join([word for text in words for word in ("--group", text)])]
     return lines

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import struct
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from scaffold.layers.model import of_tensors
 from scaffold.layers.report import as_text
+from scaffold.questions.layer_groups import read_groups
 from tests.conftest import Run
 
 NETS = '''"""Networks to look at."""
@@ -232,6 +234,31 @@ def test_many_tensors_are_shown_at_once(nets: Path) -> None:
 
     assert "80,000 parameters" in shown
     assert time.process_time() - begin < 5  # half a second; 100 when each layer looked at every tensor
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["body.0=0.1", "body=0.5", "head=1"],
+        ["body.0=0.1", "head=1"],
+        ["body=0.5", "rest=0.2"],
+        ["body.1.b=freeze", "body.1=0.5", "backbone=0.3"],
+    ],
+)
+def test_what_is_said_to_be_typed_gives_these_groups_in_a_project(typed: list[str]) -> None:
+    names = [*(f"body.{block}.{part}.weight" for block in (0, 1) for part in "ab"), "head.weight", "other.weight"]
+    model = of_tensors("w.safetensors", {name: [2, 2] for name in names})
+    tried = read_groups(typed, "w", model.facts(), has_head=True)
+
+    words = shlex.split(as_text(model, tried, 0.0, depth=1).splitlines()[-1].partition(": ")[2])[1::2]
+
+    # of a model that a project knows no layers of, each path belongs to one group, and the others are the rest
+    made = read_groups(words, "w", None, has_head=True)
+    assert made[-1]["layers"] == ["rest"]
+    assert {one["name"]: (one["lr"], one["layers"]) for one in made[:-1]} == {
+        one["name"]: (one["lr"], one["layers"]) for one in tried if one["name"] != "rest"
+    }
+    assert made[-1]["lr"] == next((one["lr"] for one in tried if one["name"] == "rest"), 1.0)
 
 
 @pytest.mark.parametrize("header", ["[]", "[" * 100_000, '{"a": {"shape": [-3]}}', '{"a": 1}'])

@@ -122,6 +122,7 @@ DATA: dict[str, Callable[[], tuple[Images, Images]]] = {
     "glyphs of digits": lambda: glyphs(8, "0123456789", 12),
     "glyphs of 200 letters": lambda: glyphs(16, letters(200), 1),
     "photographs": lambda: photographs(64, 64, 30),
+    "photographs of 32 x 32": lambda: photographs(32, 32, 30),
 }
 
 

@@ -149,6 +149,34 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     assert not (project / "run").exists()
 
 
+def test_arrays_that_could_only_become_nonsense_are_refused_or_read(tmp_path: Path) -> None:
+    project = render_project(tmp_path / "odd", data="features")
+    inputs = np.random.default_rng(0).normal(size=(40, 4))
+    classes = np.array([b"cat", b"caf\xe9"] * 20)
+    with importable(project) as module:
+
+        def read(**arrays: Any) -> Any:
+            np.savez(tmp_path / "train.npz", **{"inputs": inputs, "targets": classes, **arrays})
+            return module("data").MyDataset(tmp_path / "train", module("options").Options())
+
+        def said(**arrays: Any) -> str:
+            with pytest.raises(module("engine").RunError) as problem:
+                read(**arrays)
+            return str(problem.value)
+
+        assert read().facts["classes"] == ["caf\\xe9", "cat"]
+        assert "too large or not finite" in said(inputs=inputs * 1e300)
+        (tmp_path / "train").mkdir()
+        np.save(tmp_path / "train" / "targets.npy", classes)
+        (tmp_path / "train" / "inputs.npy").write_bytes(
+            b"\x93NUMPY\x01\x00" + (9000).to_bytes(2, "little") + b"(" * 9000
+        )
+        assert "inputs.npy cannot be read as arrays" in said()
+        (tmp_path / "train" / "inputs.npy").unlink()
+        os.mkfifo(tmp_path / "train" / "inputs.npy")
+        assert "inputs.npy is not a file" in said()
+
+
 def test_test_is_a_folder_to_evaluate_and_val_is_held_out_again(tmp_path: Path) -> None:
     project = render_project(tmp_path / "held", data="arrays")
     inputs = np.random.default_rng(0).integers(0, 255, (100, 8, 8), dtype=np.uint8)

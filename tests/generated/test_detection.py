@@ -1,6 +1,9 @@
 """Detection: the same boxes however files lie, what a project does with them, and models that only one task has."""
 
 import json
+import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -156,6 +159,9 @@ def test_images_are_seen_as_large_as_the_largest_but_for_those_of_photographs(
         ("names: [cat, 'big dog']", ["cat", "big dog"]),
         ("path: .\nnames:\n- cat\n- dog  # a comment\nnc: 2\n", ["cat", "dog"]),
         ("names:\n  0: cat\n  1: dog\nroboflow:\n  0: no\n", ["cat", "dog"]),
+        ("names:\n  1: dog\n\n  # the other one\n  0: C#\n", ["C#", "dog"]),
+        ("names: {1: dog, 0: 'cat, small'}\n", ["cat, small", "dog"]),
+        ("names:\n  0: cat\n  2: dog\n", []),  # no name for 1
         ("names:\n  1: dog\n  0: cat\n", ["cat", "dog"]),
         ("names: {0: cat, 1: 'big dog'}\n", ["cat", "big dog"]),
         ("names:\n  1: cat\n  2: dog\n", []),  # from 1 on, which YOLO's numbers are not
@@ -192,6 +198,85 @@ def test_files_that_count_pixels_from_nothing_are_told_of_and_can_be_read_so(mod
     assert "--first-pixel 0" in told
     assert other.read(0)[1].tolist() == [[0.0, 0.0, 10.0, 20.0]]
     assert "--first-pixel" not in other.describe()
+
+
+def refused(module: Module, folder: Path) -> str:
+    """What is said of data that are refused."""
+    with pytest.raises(module("engine").RunError) as problem:
+        module("data").MyDataset(folder, module("options").Options())
+    return str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"images": [{"id": 0, "file_name": "a.png"}] * 2}, "the image id 0 twice"),
+        ({"images": [{"id": number, "file_name": "a.png"} for number in range(2)]}, r"the image .*a\.png twice"),
+        ({"categories": [{"id": 7, "name": "ant"}, {"id": 7, "name": "bee"}]}, "the category id 7 twice"),
+    ],
+)
+def test_what_coco_says_twice_is_refused(module: Module, tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    write_image(tmp_path / "a.png")
+    content = json.loads(coco({"a": [(0, 0, 10, 20, "dog")]}))
+    (tmp_path / "all.json").write_text(json.dumps({**content, **change}))
+
+    assert re.search(sentence, refused(module, tmp_path))
+
+
+def test_two_annotations_of_one_image_an_unknown_encoding_and_boxes_without_area_are_refused(
+    module: Module, tmp_path: Path
+) -> None:
+    for name in "ab":
+        write_image(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.xml").write_text(voc("a", [(0, 0, 10, 20, "cat")]))  # b.xml was copied
+    assert re.search(r"have the image .*a\.png twice", refused(module, tmp_path))
+
+    (tmp_path / "b.xml").write_text('<?xml version="1.0" encoding="klingon"?>' + voc("b", []))
+    assert re.search(r"b\.xml cannot be read .*klingon", refused(module, tmp_path))
+
+    (tmp_path / "b.xml").unlink()
+    (tmp_path / "a.xml").write_text(voc("a", [(10, 20, 0, 0, "cat")]))
+    assert "no box with an area in its image" in refused(module, tmp_path)
+
+
+def test_names_of_classes_that_are_not_one_for_each_number_are_refused_and_a_bom_is_none(
+    module: Module, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("\ufeff1 0.5 0.5 0.5 0.5\r\n")
+    (tmp_path / "classes.txt").write_text("\ufeffdog\r\ncat\r\n\r\n")
+    dataset = module("data").MyDataset(tmp_path, module("options").Options())
+    assert dataset.facts["classes"] == ["cat"]
+
+    (tmp_path / "classes.txt").write_text("dog\n\ncat\n")
+    assert "classes.txt cannot be read as annotations: class 1 has no name" in refused(module, tmp_path)
+    (tmp_path / "classes.txt").write_text("dog\ndog\n")
+    assert "the class dog twice" in refused(module, tmp_path)
+
+
+def test_nothing_in_a_folder_vanishes_is_there_for_ever_or_is_waited_for(module: Module, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+    more = tmp_path / "more"
+    more.symlink_to(tmp_path)
+    assert f"{more} is a link to a folder that it lies in" in refused(module, tmp_path)
+    more.unlink()
+    more.symlink_to("/nowhere/to/be/found")
+    assert f"{more} is a link to nowhere" in refused(module, tmp_path)
+    more.unlink()
+    os.mkfifo(more)
+    assert f"{more} is neither a file nor a folder" in refused(module, tmp_path)
+
+
+def test_predict_never_writes_over_the_images(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["predict", "run/1", "a.png", "--out", "."])
+
+    assert module("predict").main() == 2
+    assert "has the images themselves, which would be written over" in capfd.readouterr().err
 
 
 def test_transforms_that_drop_boxes_drop_their_labels(module: Module, tmp_path: Path) -> None:

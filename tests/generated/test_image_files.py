@@ -398,6 +398,10 @@ def test_folders_in_classes_are_walked_when_asked(module: Module, tmp_path: Path
     assert names[files.index("inner.png")] == "class0"
     assert note == ""
 
+    (inner / "back").symlink_to(images / "train" / "class0")
+    with pytest.raises(module("engine").RunError, match="deep/back is a link to a folder that it lies in"):
+        listed(module, images / "train", nested=True)
+
     for path in images.glob("train/class*/*.png"):
         path.unlink()
     with pytest.raises(module("engine").RunError, match=r"has no images in its folders.*--nested takes"):
@@ -542,6 +546,18 @@ def test_a_bad_picture_in_val_is_met_before_an_epoch(module: Module, process: An
         module("train").train(opt, process)
 
     assert not (here / "run" / "1" / "metrics.jsonl").exists()
+
+
+@DAMAGED
+def test_what_is_no_file_is_not_waited_for_and_a_pointer_is_named(module: Module, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("version https://git-lfs.github.com/spec/v1")
+
+    for read in (module("images").read_image, module("images").read_header):
+        with pytest.raises(module("engine").RunError, match=r"a\.png is not an image .*neither a file nor a link"):
+            read(tmp_path / "a.png")
+        with pytest.raises(module("engine").RunError, match=r"b\.png is a Git LFS pointer.*git lfs pull"):
+            read(tmp_path / "b.png")
 
 
 @DAMAGED

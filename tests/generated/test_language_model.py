@@ -202,7 +202,7 @@ def test_lines_of_json_and_tokens_in_files(module: Modules, opt: Any, tmp_path: 
     facts = module("data").MyDataset(tmp_path / "c.npy" / "train", replace(opt, tokenizer="none")).facts
     assert facts == {"tokenizer": "none", "block": 16, "vocabulary": 70_180, "token_bytes": 8}
     told = refused(module, tmp_path / "c.npy", opt)
-    assert "c.npy: there is a token 70199, and the vocabulary has 256; say with --tokenizer" in told
+    assert "c.npy has a token 70199, and the vocabulary has 256; say with --tokenizer" in told
     np.save(tmp_path / "d.npy", np.append(np.zeros(2**20, np.int32), [300] * 40))
     data = module("data").MyDataset(tmp_path / "d.npy" / "train", replace(opt, held_out=1e-9))
     with pytest.raises(module("engine").RunError, match="a token 300, and the vocabulary has 256"):  # beyond the first
@@ -234,6 +234,65 @@ def test_what_is_no_text_is_told(module: Modules, opt: Any, tmp_path: Path) -> N
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "a.txt").write_bytes(b"x" * 100)
     assert "there is no text" in refused(module, tmp_path, opt)  # a val without a train
+
+
+def test_files_that_are_something_else_are_told(module: Modules, opt: Any, tmp_path: Path) -> None:
+    def said(name: str, content: bytes, **changes: Any) -> str:
+        (tmp_path / name).write_bytes(content)
+        return refused(module, tmp_path / name, replace(opt, **changes))
+
+    numbers = np.arange(2000) % 200
+    wide = said("a.bin", numbers.astype(np.uint32).tobytes())
+    assert "a.bin has a 0 after each number, as if it had more than 16 bits" in wide
+    assert "more than 16 bits" in said("b.bin", numbers.astype(np.int64).tobytes(), tokenizer="none")
+    np.savez(tmp_path / "c.npz", numbers)
+    assert "c.npy is a .npz of several arrays" in said("c.npy", (tmp_path / "c.npz").read_bytes())
+    header = b"{'descr': '<i8', 'fortran_order': False, 'shape': (%d,), }" % 10**21
+    bomb = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    assert "d.npy cannot be read as .npy" in said("d.npy", bomb)
+    nested = b"\x93NUMPY\x01\x00" + (9000).to_bytes(2, "little") + b"(" * 9000
+    assert "e.npy cannot be read as .npy" in said("e.npy", nested)
+    assert "f.npy cannot be read as .npy: it has no array of numbers" in said("f.npy", b"<html>" * 99)
+    assert "line 1 of" in said("g.jsonl", b"[" * 100_000)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 123\n"
+    assert "h.txt is a pointer of Git LFS" in said("h.txt", pointer)
+
+
+def test_what_is_in_a_folder_is_read_or_told(module: Modules, opt: Any, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a.TXT").write_bytes(b"x" * 100)
+    (tmp_path / "train" / "b.txt").write_bytes(b"y" * 100)
+    (tmp_path / "train" / "._b.txt").write_bytes(b"\0\5\x16\7" * 100)  # of macOS
+    (tmp_path / "train" / "c.md").write_bytes(b"z" * 100)
+    (tmp_path / "val.Txt").write_bytes(b"v" * 100)
+
+    dataset = module("data").MyDataset(tmp_path / "train", opt)
+
+    assert len(dataset.tokens) == 202  # each ends with a 0
+    assert "(left out: 1 others, such as c.md)" in dataset.describe()
+    assert module("text").open_text(tmp_path / "val", opt)[0].tolist() == [ord("v")] * 100
+    (tmp_path / "train" / "d.txt").symlink_to("/nowhere")
+    assert "d.txt is a link to nowhere" in refused(module, tmp_path, opt)
+
+
+def test_json_with_a_bom_and_half_a_pair_of_surrogates_is_read(module: Modules, opt: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a\\ud83d b\\ud83d\\ude00 \xff"}\n')
+
+    tokens, _ = module("text").open_text(tmp_path / "a.jsonl" / "train", replace(opt, held_out=1e-9))
+
+    assert bytes(tokens.tolist()) == "a\ufffd b\U0001f600 ".encode() + b"\xff\0"
+
+
+def test_a_token_of_val_that_the_vocabulary_lacks_is_met_before_an_epoch(
+    module: Modules, opt: Any, tmp_path: Path
+) -> None:
+    (np.arange(2000) % 100).astype(np.uint16).tofile(tmp_path / "train.bin")
+    (np.arange(2000) % 101).astype(np.uint16).tofile(tmp_path / "val.bin")
+    opt = replace(opt, tokenizer="none")
+    facts = module("data").MyDataset(tmp_path / "train", opt).facts
+
+    with pytest.raises(module("engine").RunError, match=r"val\.bin has a token 100, and the vocabulary has 100"):
+        module("data").MyDataset(tmp_path / "val", opt, facts).check(0, 1)
 
 
 @pytest.mark.timed

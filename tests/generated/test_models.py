@@ -36,9 +36,9 @@ def model_of(folder: Path, name: str, **flags: Any) -> Iterator[tuple[ModuleType
         yield module("model"), module("options").Options()
 
 
-def facts_for(name: str, channels: int = 3) -> dict[str, Any]:
+def facts_for(name: str, channels: int = 3, side: int = 0) -> dict[str, Any]:
     """What data tell, for the smallest images that a model takes."""
-    return {"classes": [*"0123456789"], "image_size": FACTS[name]["least_size"], "channels": channels}
+    return {"classes": [*"0123456789"], "image_size": side or FACTS[name]["least_size"], "channels": channels}
 
 
 def counted(net: Any) -> dict[str, int]:
@@ -60,8 +60,8 @@ def test_a_model_is_what_the_catalogue_says(name: str, tmp_path: Path) -> None:
     device = torch.device("cpu" if facts["family"] == "RegNet" else "meta")
     with model_of(tmp_path, name) as (model, opt), device:
         for channels in (3, 5):
-            net = model.build_model(opt, facts_for(name, channels))
-            side = facts["least_size"]
+            side = 224 if "sized" in facts else facts["least_size"]  # its positions are counted for 224
+            net = model.build_model(opt, facts_for(name, channels, side))
             logits, embedding = net.eval()(torch.zeros(2, channels, side, side))
 
             assert (logits.shape, embedding.shape) == ((2, 10), (2, facts["embedding"]))

@@ -1,6 +1,7 @@
 """Segmentation: masks however they lie, losses and metrics against slow computations, and runs that go on exactly."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -299,6 +300,75 @@ def test_coco_s_crowds_do_not_count_and_empty_annotations_are_told(module: Modul
     assert "1 annotations without a polygon left out" in dataset.describe()
 
 
+def test_masks_are_turned_as_their_images_are(module: Module, tmp_path: Path) -> None:
+    from PIL import Image
+
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to the right, by a quarter
+    for kind, pixels in (("images", np.zeros((20, 40, 3), np.uint8)), ("masks", mask_of(0)[0].astype(np.uint8))):
+        (tmp_path / kind).mkdir()
+        Image.fromarray(pixels).save(tmp_path / kind / "a.png", exif=turned)
+
+    dataset = module("data").MyDataset(tmp_path, module("options").Options(image_size=64))
+
+    assert np.array_equal(dataset.read(0)[1].numpy(), np.rot90(mask_of(0)[0], -1))
+
+
+def test_a_webp_is_a_mask_if_it_is_exact(module: Module, tmp_path: Path) -> None:
+    from PIL import Image
+
+    gray = Image.fromarray(50 * mask_of(0)[0].astype(np.uint8)).convert("RGB")
+    gray.save(tmp_path / "exact.webp", lossless=True)
+    gray.save(tmp_path / "blurred.webp", quality=60)
+
+    assert np.array_equal(module("masks").read_values(str(tmp_path / "exact.webp"))[0], 50 * mask_of(0)[0])
+    with pytest.raises(module("engine").RunError, match=r"blurred\.webp is a WEBP, which blurs"):
+        module("masks").read_values(str(tmp_path / "blurred.webp"))
+
+
+def test_palettes_that_differ_are_told(module: Module, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name, colours in (("a", [0, 0, 0, 255, 0, 0]), ("b", [0, 0, 0, 0, 255, 0])):
+        write_image(tmp_path / "images" / f"{name}.png")
+        picture = Image.fromarray(mask_of(0)[0].astype(np.uint8))
+        picture.putpalette(colours)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        picture.save(tmp_path / "masks" / f"{name}.png")
+
+    told = module("data").MyDataset(tmp_path, module("options").Options(image_size=64)).describe()
+
+    assert re.search(r"palettes differ: 1 is \(255, 0, 0\) in .*a\.png and \(0, 255, 0\) in .*b\.png", told)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"images": [{"id": 0, "file_name": "a.png"}] * 2}, "the image id 0 twice"),
+        ({"images": [{"id": number, "file_name": "a.png"} for number in range(2)]}, r"the image .*a\.png twice"),
+        ({"categories": [{"id": 1, "name": "ant"}, {"id": 1, "name": "bee"}]}, "the category id 1 twice"),
+        ({"segmentation": {"size": [40, 20], "counts": [9, 791]}}, "annotation 5 has not the size of its image"),
+        ({"segmentation": {"size": [20, 40], "counts": [9, 9]}}, r"a\.png is 40 x 20 pixels, and runs of .* make 18"),
+    ],
+)
+def test_what_cannot_be_right_in_coco_is_refused(
+    module: Module, tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    write_image(tmp_path / "a.png")
+    region = {"id": 5, "image_id": 0, "category_id": 1, "segmentation": [[2, 3, 12, 3, 12, 9]]}
+    region |= {name: value for name, value in change.items() if name == "segmentation"}
+    content = {
+        "images": [{"id": 0, "file_name": "a.png", "width": 40, "height": 20}],
+        "categories": [{"id": 1, "name": "ant"}],
+        **{name: value for name, value in change.items() if name != "segmentation"},
+        "annotations": [region],
+    }
+    (tmp_path / "all.json").write_text(json.dumps(content))
+
+    with pytest.raises(module("engine").RunError, match=sentence):
+        module("data").MyDataset(tmp_path, module("options").Options(image_size=64)).check(0, 1)
+
+
 @pytest.mark.parametrize("size", [(7, 9), (20, 40), (1, 1), (300, 200)])
 def test_compressed_masks_of_coco_are_read_as_its_own_code_writes_them(module: Module, size: tuple[int, int]) -> None:
     from faster_coco_eval.core import mask as coco
@@ -320,7 +390,7 @@ def test_palette_pngs_come_back_as_they_were_written(module: Module, tmp_path: P
 
     module("overlays").write_mask(tmp_path / "a.png", labels)
 
-    values, repaired = module("masks").read_values(str(tmp_path / "a.png"))
+    values, repaired, _ = module("masks").read_values(str(tmp_path / "a.png"))
     assert values.tolist() == labels.tolist()
     assert repaired == ""
     colours = module("overlays").palette()

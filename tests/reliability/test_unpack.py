@@ -21,8 +21,11 @@ def test_a_full_disk_leaves_no_half_a_folder(tmp_path: Path) -> None:
     try:
         with importable(project) as module:
             unpack = module("sample_data").unpack_digits
-            with pytest.raises(OSError, match="No space left on device"):
+            with pytest.raises(OSError, match="No space left on device") as problem:
                 unpack(disk / "digits")
+            said = str(module("engine.errors").disk_error(problem.value))
+            assert said.startswith(str(disk))
+            assert said.endswith("cannot be used: No space left on device")
             assert [path.name for path in disk.iterdir()] == [".digits.lock"]
             subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
             unpack(disk / "digits")

@@ -153,6 +153,7 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
         "batch_size",
         "lr",
         "fresh",
+        "coco",
     }
     of_torchvision = {name: MODEL.facts_for(form, name) for name in form.questions["torchvision_models"].default}
     for model, facts in {**form.facts_of("model"), **of_torchvision}.items():

@@ -19,6 +19,21 @@ def refuse_missing(files: Files, missing: list[str]) -> None:
         raise RunError(f"the annotations in {files.folder} name {some}; add them, or drop what names them")
 
 
+def refuse_twice(where: object, what: str, found: Iterable[Any]) -> None:
+    """Refuses annotations that say something twice, of which only one can be right."""
+    twice = [one for one, count in Counter(found).items() if count > 1]
+    if twice:
+        raise RunError(f"the annotations in {where} have {what} {twice[0]} twice; leave one of them, or rename it")
+
+
+def checked_names(path: Path, names: list[str]) -> list[str]:
+    """The names of classes, whose numbers are their places."""
+    if not names or "" in names:
+        raise malformed(str(path), f"class {names.index('')} has no name" if names else "it is empty")
+    refuse_twice(path, "the class", names)
+    return names
+
+
 def malformed(path: str, problem: object) -> RunError:
     """What to say of a file that is not as its format wants it."""
     return RunError(f"{path} cannot be read as annotations: {problem}; mend or remove it")

@@ -29,6 +29,10 @@ tolerance, but for B14, where what was trained with another version is measured 
 and of updates (`pytest --figures tests/updates tests/health tests/commands tests/conversation`), those that begin with C of data and
 runs as people have them (`pytest --figures tests/generated tests/reliability`).
 
+Which answers go together is another proof: projects that hold every pair of answers are rendered and linted on every commit, some of
+them trained. In these, models count by family, so that one of torchvision's ResNets stands for all of them; that each name
+builds, with the layers that it is said to have, is tried of every one ([why](decisions/0016-what-is-tried-of-all-pairs.md)).
+
 | promise | what was tried | reached | of | on |
 |---|---|---|---|---|
 """

@@ -89,7 +89,8 @@ def make_folder(folder: Path, files: Iterable[tuple[str, bytes | Iterable[bytes]
                 if path.is_dir():
                     sync_folder(path)
             beside.rename(folder)
-        except OSError:
+        except OSError as problem:
+            problem.filename = problem.filename or str(folder)  # that of a write is not told
             remove(beside)
             raise
         sync_folder(folder.parent)

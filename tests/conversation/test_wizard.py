@@ -12,6 +12,7 @@ import pexpect
 import pytest
 import yaml
 
+from scaffold.paths import presets
 from scaffold.questions.form import Form
 from tests.conftest import Run, tree
 from tests.updates.updating import History, history
@@ -22,6 +23,11 @@ UP, DOWN, BACK, CLEAR, ENTER, CTRL_C = "\x1b[A", "\x1b[B", "\x1b[Z", "\x15", "\r
 # what the program asks the terminal, and what a terminal answers: where the cursor is
 ASKS_FOR_CURSOR, CURSOR = r"\x1b\[6n", "\x1b[20;1R"
 Start = Callable[..., "Terminal"]
+
+
+def to_preset(name: str) -> list[str]:
+    """The keys that choose a preset."""
+    return [DOWN] * [*presets()].index(name) + [ENTER]
 
 
 class Terminal:
@@ -208,7 +214,7 @@ def test_a_preset_is_chosen_and_an_answer_changed(start: Start, here: Path) -> N
     terminal = start("p")
     terminal.answer("How do you want to start?", DOWN, ENTER)
     terminal.see("Which preset?")
-    terminal.answer("image-classifier", DOWN, ENTER)
+    terminal.answer("image-classifier", *to_preset("image-classifier"))
     terminal.answer("Create the project?", DOWN, ENTER)
     terminal.see("p/train.py")
     terminal.answer("Create the project?", DOWN, DOWN, ENTER)
@@ -227,7 +233,7 @@ def test_an_answer_of_a_preset_that_was_gone_back_from_is_gone(start: Start, her
     terminal = start("p", "--clip", "1.0")
     terminal.answer("How do you want to start?", DOWN, ENTER)
     terminal.see("Which preset?")
-    terminal.answer("image-classifier", DOWN, ENTER)
+    terminal.answer("image-classifier", *to_preset("image-classifier"))
     terminal.answer("Create the project?", BACK)
     terminal.answer("How do you want to start?", *{"recommended": [], "everything": [UP], "preset": [DOWN]}[how], ENTER)
     if how == "everything":
@@ -235,7 +241,7 @@ def test_an_answer_of_a_preset_that_was_gone_back_from_is_gone(start: Start, her
             if question != "Largest norm":
                 terminal.answer(question, ENTER)
     if how == "preset":
-        terminal.answer("Which preset?", ENTER)
+        terminal.answer("Which preset?", *to_preset("digits"))
     terminal.answer("Create the project?", ENTER)
 
     assert terminal.end() == 0
@@ -305,7 +311,7 @@ def test_groups_that_were_given_are_not_lost_by_looking_at_them(start: Start, he
 def test_a_model_of_ones_own_stays_with_a_preset(start: Start, here: Path) -> None:
     terminal = start("p", "--model", "my.net:Net")
     terminal.answer("How do you want to start?", DOWN, ENTER)
-    terminal.answer("Which preset?", ENTER)
+    terminal.answer("Which preset?", *to_preset("digits"))
     terminal.answer("Create the project?", ENTER)
 
     assert terminal.end() == 0

@@ -8,21 +8,39 @@ from scaffold.paths import PACKAGE
 from scaffold.system.files import write_whole
 from scaffold.updates.addresses import BUNDLE
 
-
-def packaged_bundle() -> Path | None:
-    """The history of the template that came along, if it did."""
-    bundle = PACKAGE / "template.bundle"
-    return bundle if bundle.is_file() else None
+PLAIN, PACKED = PACKAGE / "template.bundle", PACKAGE / "template.bundle.xz"  # in a checkout, in a wheel
+HEAD = 2**16  # bytes, in which the header of a bundle is
 
 
-def placed_bundle() -> Path | None:
-    """The history where projects say that it is, if it has all that ours has; ours where it has not."""
-    placed, ours = Path(os.path.expanduser(BUNDLE)), packaged_bundle()
-    if not placed.is_file() or (
-        ours and not versions_in(ours.read_bytes()).items() <= versions_in(placed.read_bytes()).items()
-    ):
-        return ours
-    return placed
+def packaged_bundle(most: int = -1) -> bytes:
+    """The history of the template that came along, or so many bytes of it; none if it did not."""
+    if PLAIN.is_file():
+        with PLAIN.open("rb") as file:
+            return file.read(most)
+    if PACKED.is_file():
+        import lzma
+
+        with lzma.open(PACKED) as packed:
+            return packed.read(most)
+    return b""
+
+
+def unpacked_bundle(folder: Path) -> Path | None:
+    """The file of the history that came along, if it did; it is put into a folder where it is compressed."""
+    if PLAIN.is_file() or not PACKED.is_file():
+        return PLAIN if PLAIN.is_file() else None
+    path = folder / PLAIN.name
+    path.write_bytes(packaged_bundle())
+    return path
+
+
+def placed_bundle(folder: Path) -> Path | None:
+    """The history where projects say that it is, if it has all that ours has; ours where it has not, as a file that may
+    be put into a folder."""
+    placed, ours = Path(os.path.expanduser(BUNDLE)), versions_in(packaged_bundle(HEAD))
+    if placed.is_file() and ours.items() <= versions_in(placed.read_bytes()).items():
+        return placed
+    return unpacked_bundle(folder)
 
 
 def place_bundle() -> str:
@@ -30,24 +48,22 @@ def place_bundle() -> str:
     other versions, such as a fork's, is kept apart: what is said of it. It is a help for later: a home where it cannot
     be written is no reason to fail."""
     # not Path.expanduser, which fails where there is no home
-    source, target = packaged_bundle(), Path(os.path.expanduser(BUNDLE))
-    if source is None or not os.path.isdir(os.path.expanduser("~")):
+    target, known = Path(os.path.expanduser(BUNDLE)), versions_in(packaged_bundle(HEAD)).items()
+    if not known or not os.path.isdir(os.path.expanduser("~")):
         return ""
     said = ""
     try:
-        ours, there = source.read_bytes(), target.read_bytes() if target.is_file() else b""
-        if there == ours:
-            return ""
+        there = target.read_bytes() if target.is_file() else b""
         if _is_whole(there):
-            known, found = versions_in(ours).items(), versions_in(there).items()
-            if known < found:
+            found = versions_in(there).items()
+            if known <= found:
                 return ""
             if not found <= known:
                 apart = target.with_name(f"template.{hashlib.sha256(there).hexdigest()[:12]}.bundle")
                 write_whole(apart, there)
                 said = f"{target} had versions of another template; it is kept as {apart.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, ours)
+        write_whole(target, packaged_bundle())
     except OSError:
         return ""
     return said

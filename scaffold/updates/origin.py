@@ -10,7 +10,7 @@ from scaffold.errors import BadAnswer
 from scaffold.paths import is_checkout, template_root
 from scaffold.system.git import asks_if_there
 from scaffold.updates.addresses import BUNDLE, RELEASE, VERSION, for_copier, without_password
-from scaffold.updates.bundle import packaged_bundle, versions_in
+from scaffold.updates.bundle import HEAD, packaged_bundle, versions_in
 
 DISTRIBUTION = "torch-scaffold"
 
@@ -55,8 +55,7 @@ def of_environment() -> Origin | None:
 
 def _is_another(version: str) -> bool:
     """Whether it is one of the released versions, and not the one that projects are made of here."""
-    bundle = packaged_bundle()
-    known = versions_in(bundle.read_bytes()) if bundle else {}
+    known = versions_in(packaged_bundle(HEAD))
     return version != f"v{__version__}" and f"refs/tags/{version}".encode() in known
 
 

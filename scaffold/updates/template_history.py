@@ -11,7 +11,7 @@ from scaffold.errors import BadAnswer, Refused
 from scaffold.system.git import GitFailed, asks, git
 from scaffold.system.shell import join
 from scaffold.updates.addresses import BUNDLE, RELEASE, VERSION, for_git
-from scaffold.updates.bundle import packaged_bundle, placed_bundle
+from scaffold.updates.bundle import placed_bundle, unpacked_bundle
 
 # Settings by which a template has code of its own run.
 _CODE = ("_tasks", "_migrations", "_jinja_extensions", "_envops.extensions")
@@ -113,7 +113,7 @@ def open_history(address: str, version: str, folder: Path, project: Path | None 
     """The history at an address, copied to a folder. Where the address cannot be reached, that of the bundle which
     came with torch-scaffold does, if it knows the version. The project's git may know how to use ssh."""
     if address == BUNDLE:
-        placed = placed_bundle()
+        placed = placed_bundle(folder.parent)
         if placed is None:
             raise Refused(
                 "this torch-scaffold came without the history of its template", help="pip install -U torch-scaffold"
@@ -124,7 +124,7 @@ def open_history(address: str, version: str, folder: Path, project: Path | None 
     try:
         return _known(_copy(address_of_git, address, folder, project), version)
     except GitFailed as error:
-        bundle = packaged_bundle()
+        bundle = unpacked_bundle(folder.parent)
         if bundle is not None:
             history = _copy(str(bundle), address, folder.with_name("bundled"), project)
             if history.commit(version):

@@ -22,7 +22,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("scaffold", "template", "presets"):
         shutil.copytree(ROOT / name, folder / name)
-    for name in ("copier.yml", "pyproject.toml"):
+    for name in ("copier.yml", "hatch_build.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     (folder / "README.md").touch()
     (folder / "template" / "parts" / "__pycache__").mkdir(exist_ok=True)

@@ -17,7 +17,7 @@ from tests.updates.updating import append, commit, git
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository of the template's history, and a home of its own."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    git(tmp_path, "clone", "--quiet", str(bundle.packaged_bundle()), "clone")
+    git(tmp_path, "clone", "--quiet", str(bundle.PLAIN), "clone")
     return tmp_path / "clone"
 
 
@@ -34,9 +34,7 @@ def pack(clone: Path, path: Path) -> bytes:
 
 
 def ours() -> bytes:
-    found = bundle.packaged_bundle()
-    assert found
-    return found.read_bytes()
+    return bundle.PLAIN.read_bytes()
 
 
 @pytest.mark.figure("A8 the bundle in its place", "a byte changed, cut off or too much, at a hundred places")
@@ -106,7 +104,7 @@ def test_a_bundle_of_another_template_is_kept_apart_and_never_taken_for_ours(
 ) -> None:
     make(clone)
     other = pack(clone, place(tmp_path))
-    assert placed_bundle() == bundle.packaged_bundle()
+    assert placed_bundle(tmp_path) == bundle.PLAIN
 
     said = scaffold("list", "tasks").err
 

@@ -93,7 +93,15 @@ def make_world(folder: Path, own: str) -> World:
     )
     for name in ("scaffold", "template", "presets"):
         shutil.copytree(ROOT / name, world.upstream / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("copier.yml", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore"):
+    for name in (
+        "copier.yml",
+        "hatch_build.py",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        ".gitignore",
+    ):
         shutil.copy(ROOT / name, world.upstream)
     git(world.upstream, "init", "--quiet", "--initial-branch=main")
     release_upstream(world, "0.4.0")

@@ -48,7 +48,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, gitconfig: str) -> Path:
     folder.mkdir()
     for name in ("scaffold", "template", "presets"):
         shutil.copytree(ROOT / name, folder / name, ignore=NOT_OURS)
-    for name in ("copier.yml", "pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+    for name in ("copier.yml", "hatch_build.py", "pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, folder)
     run("git", "init", "--quiet", "--initial-branch=main", folder=folder, GIT_CONFIG_GLOBAL=gitconfig)
     for number in (1, 2):

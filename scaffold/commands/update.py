@@ -43,7 +43,7 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
         for release, lines in news:
             if len(news) > 1 or release != version:
                 told.line(f"{release}")
-            for line in lines:
+            for line in _first(lines):
                 told.line(f"  {line}")
         if check or not bring(told, work, new_version.update(work, version), yes=yes, only_show=show_diff):
             told.end()
@@ -54,3 +54,12 @@ def update(to: str, check: bool, show_diff: bool, test: bool, trust: str, yes: b
         from scaffold.health.project_python import quick_tests
 
         quick_tests(work.project)
+
+
+def _first(lines: list[str]) -> list[str]:
+    """Of the news of a release that are under several headings, those under the first, and what the others are."""
+    heads = [place for place, line in enumerate(lines) if line.startswith("### ")]
+    if len(heads) < 2:
+        return lines
+    others = ", ".join(lines[place][4:] for place in heads[1:])
+    return [*(line.removeprefix("### ") for line in lines[: heads[1]]), f"… and more: {others}"]

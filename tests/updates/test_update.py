@@ -169,6 +169,17 @@ def test_news_stand_under_the_version_that_brings_them(scaffold: Run, history: H
     ]
 
 
+def test_of_long_news_the_first_part_is_shown(scaffold: Run, history: History, project: Path) -> None:
+    parts = ["In short.", "### To know", "- a value", "### Tasks", "- a task", "### Data", "- some"]
+    history.release(append(SEED, "OTHER = 2\n"), news="\n\n".join(parts))
+
+    result = scaffold("update", "--check")
+
+    shown = ["  In short.", "  To know", "  - a value", "  … and more: Tasks, Data"]
+    assert result.out.splitlines() == ["v1.0.0 -> v2.0.0", *shown]
+    assert json.loads(scaffold("update", "--check", "--json").out)["news"][0]["lines"] == parts
+
+
 @pytest.mark.figure("A12 commands", "no terminal, no yes, nothing applied")
 @pytest.mark.parametrize("words", [["update"], ["update", "--to", "2.0.0"], ["change", "--scheduler", "step"]])
 @pytest.mark.parametrize("as_json", [False, True])

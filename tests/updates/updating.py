@@ -51,7 +51,7 @@ class History:
             edit(self.folder)
         version = f"v{len(self.versions) + 1}.0.0"
         commit(self.folder, version)
-        git(self.folder, "tag", "--annotate", "--message", f"{version}\n\n{news}", version)
+        git(self.folder, "tag", "--annotate", "--cleanup=verbatim", "--message", f"{version}\n\n{news}", version)
         self.versions.append(version)
         return version
 

@@ -17,8 +17,9 @@ def repository_of(project: Path) -> tuple[Path, Path, str]:
             help="if you do   " + found.stderr[found.stderr.find("git config") :].strip(),
         )
     if found.returncode and not re.search("not a git repository|must be run in a work tree", found.stderr):
+        said = found.stderr.strip().splitlines() or [f"it ended with {found.returncode} and said nothing"]
         raise Refused(
-            f"git does not read the repository: {found.stderr.strip().splitlines()[-1].removeprefix('fatal: ')}",
+            f"git does not read the repository: {said[-1].removeprefix('fatal: ')}",
             help="git status   says it too",
         )
     prefix = asks(project, "rev-parse", "--show-prefix")

@@ -101,7 +101,8 @@ class Frame:
 
 def frames() -> Iterator[Frame]:
     """Hold the conversation and look at each stop."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "LC_ALL")}
+    others = ("CI", "NO_COLOR", "LC_ALL", "COLUMNS", "LINES")  # of a reader's terminal, and not of this one
+    inherited = {name: value for name, value in os.environ.items() if name not in others}
     told = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "SCAFFOLD_TEMPLATE_URL": "https://example.org/template.git"}
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "gitconfig")

@@ -47,11 +47,15 @@ def git(
     """What git answers in a folder, without the last line break. `alone` lets it end even when we are interrupted."""
     done = call(folder, *words, variables=variables, text=text, alone=alone)
     if done.returncode not in allowed:
-        said = (done.stderr or done.stdout).strip().splitlines()
         what = next((word for word in words if not str(word).startswith("-")), words[0])
-        fatal = [line for line in said if line.startswith("fatal: ")]  # what follows is advice
-        raise GitFailed(f"git {what} failed: {[*fatal, *said[-1:], done.returncode][0]}")
+        raise GitFailed(f"git {what} failed: {reason(done) or done.returncode}")
     return done.stdout.removesuffix("\n")
+
+
+def reason(done: "subprocess.CompletedProcess[str]") -> str:
+    """What git says went wrong, without the advice that follows; nothing where it says nothing."""
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return next((line for line in said if line.startswith("fatal: ")), said[-1] if said else "")
 
 
 def asks(folder: Path, *words: str | Path) -> str | None:

@@ -43,10 +43,15 @@ def signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def end_group(leader: int) -> None:
+    """Kill the processes of a group, which has the number of the one that leads it."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none of them is left, or it is no group yet
+            os.killpg(leader, signal.SIGKILL)
+
+
 def end_session(process: "subprocess.Popen[bytes]") -> None:
     """Kill a process that was begun with `start_new_session`, and whatever it has started."""
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # none of them is left
-            os.killpg(process.pid, signal.SIGKILL)
+    end_group(process.pid)
     process.kill()
     process.wait()

@@ -3,17 +3,15 @@
 Run by `scaffold smoke` as a program: it reads the projects as JSON, and writes one line of JSON for each trial done.
 """
 
-import contextlib
 import importlib
 import json
-import os
-import signal
 import sys
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from scaffold.system.signals import end_group
 from scaffold.trials.trial import CONTEXT, trial
 
 # What projects import, and what takes its time.
@@ -71,9 +69,8 @@ def main() -> None:
 def end(process: BaseProcess) -> None:
     """Ends a trial with all that it has started, if it has not ended by itself."""
     if process.exitcode is None:
-        if hasattr(os, "killpg") and process.pid:
-            with contextlib.suppress(ProcessLookupError):  # so young that it is no group yet
-                os.killpg(process.pid, signal.SIGKILL)
+        if process.pid:
+            end_group(process.pid)
         process.kill()
     process.join()
 

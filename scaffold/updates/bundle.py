@@ -27,8 +27,10 @@ def packaged_bundle(most: int = -1) -> bytes:
 
 def unpacked_bundle(folder: Path) -> Path | None:
     """The file of the history that came along, if it did; it is put into a folder where it is compressed."""
-    if PLAIN.is_file() or not PACKED.is_file():
-        return PLAIN if PLAIN.is_file() else None
+    if PLAIN.is_file():
+        return PLAIN
+    if not PACKED.is_file():
+        return None
     path = folder / PLAIN.name
     path.write_bytes(packaged_bundle())
     return path

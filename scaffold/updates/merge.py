@@ -43,9 +43,8 @@ def merge(work: Work, template: Path, answers: Answers, version: str, subject: s
         merged.notes.append(f"you have moved {package} to {place}, and what the template has in it goes there")
         package = place
     for link, place in moved_behind_links(scratch, ours, base, theirs).items():
-        if [(name, base[name]) for name in within(base, link)] != [
-            (name, theirs[name]) for name in within(theirs, link)
-        ]:
+        there, now = ({name: each[name] for name in within(each, link)} for each in (base, theirs))
+        if there != now:
             merged.notes.append(
                 f"{link} is a link of yours to {place}, and what the template has changed there goes there"
             )

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from scaffold.errors import Refused
-from scaffold.system.git import asks, call, git
+from scaffold.system.git import asks, call, git, reason
 from scaffold.updates.what_to_type import commit_all, give_up, only
 
 
@@ -17,9 +17,9 @@ def repository_of(project: Path) -> tuple[Path, Path, str]:
             help="if you do   " + found.stderr[found.stderr.find("git config") :].strip(),
         )
     if found.returncode and not re.search("not a git repository|must be run in a work tree", found.stderr):
-        said = found.stderr.strip().splitlines() or [f"it ended with {found.returncode} and said nothing"]
+        why = reason(found).removeprefix("fatal: ") or f"it ended with {found.returncode} and said nothing"
         raise Refused(
-            f"git does not read the repository: {said[-1].removeprefix('fatal: ')}",
+            f"git does not read the repository: {why}",
             help="git status   says it too",
         )
     prefix = asks(project, "rev-parse", "--show-prefix")

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
-from tests.conftest import ROOT
 from tests.generated.alone import Alone
 from tests.generated.rendered import importable, own_tests, render_project
 
@@ -73,9 +72,9 @@ def test_the_losses_are_those_of_torch_on_exactly_these_triplets(module: Module,
     assert float(terms["loss"]) == pytest.approx(float(reference + 0.5 * margin), rel=1e-5)
 
 
-def test_the_class_is_that_of_the_triplets_that_are_mined() -> None:
-    folders = ("parts", "tasks/triplet_learning")
-    trees = [ast.parse((ROOT / "template" / folder / "losses" / "triplet.py").read_text()) for folder in folders]
+def test_the_class_is_that_of_the_triplets_that_are_mined(project: Path, tmp_path: Path) -> None:
+    mining = render_project(tmp_path / "mining", task="metric_learning", losses=["triplet=1"])
+    trees = [ast.parse((one / one.name / "losses" / "triplet.py").read_text()) for one in (project, mining)]
 
     classes = [ast.dump(node) for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
 

@@ -101,7 +101,7 @@ def free(form: Form) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_we_accept_copier_records_unchanged(
     form: Form, bare: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -116,7 +116,7 @@ def test_what_we_accept_copier_records_unchanged(
     assert recorded_by_copier(bare, tmp_path_factory.mktemp("p"), ours) == ours
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_copier_refuses_we_refuse_first(
     form: Form, bare: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -652,17 +652,8 @@ TOLD |= {"warmup", "milestones", "gamma", "step_size", "cycle_momentum"}  # the 
 TOLD |= {"shift", "rotate", "zoom", "flip", "brightness"}  # augmentation
 TOLD |= {"crop_scale", "color_jitter", "auto_augment", "mixup", "cutmix"}
 TOLD |= {"weight_decay", "beta1", "beta2", "momentum", "clip", "accumulate", "ema_decay"}  # how a step is made
-TOLD |= {
-    "label_smoothing",
-    "margin",
-    "t1",
-    "t2",
-    "beta",
-    "delta",
-    "pos_weight",
-    "class_weights",
-}  # how a loss is counted
-TOLD |= {"p", "swap"}
+TOLD |= {"label_smoothing", "margin", "p", "swap", "t1", "t2", "beta", "delta"}  # how a loss is counted
+TOLD |= {"pos_weight", "class_weights"}
 TOLD |= {"lambda_coord", "lambda_noobj", "auxiliary"}
 TOLD |= {"dropout", "drop_path", "decay_position"}
 REFUSED = {"seed", "batch_size", "image_size", "per_class", "deterministic"}

@@ -433,8 +433,11 @@ def test_the_folder_is_small_and_whole(carried: Path) -> None:
     assert {path.name for path in (carried / "projects").iterdir()} == set(gpu.PROJECTS)
 
 
-def test_a_bare_machine_needs_nothing_but_the_folder(bare: Path, carried: Path, tmp_path: Path) -> None:
-    flags = ["--parts", "machine,resume", "--projects", "cnn", "--runs", "1"]
+@pytest.mark.parametrize(
+    "parts", ["machine,resume", pytest.param("machine,resume,waits,cnn", marks=pytest.mark.nightly)]
+)
+def test_a_bare_machine_needs_nothing_but_the_folder(bare: Path, carried: Path, tmp_path: Path, parts: str) -> None:
+    flags = ["--parts", parts, "--projects", "cnn", "--runs", "1"]
 
     result = run_bare(bare, carried, tmp_path / "results", *flags)
 
@@ -444,6 +447,10 @@ def test_a_bare_machine_needs_nothing_but_the_folder(bare: Path, carried: Path, 
     assert "a stand-in for matplotlib" in result["carried"]
     rows = {table["part"]: table["rows"] for table in result["tables"]}
     assert rows["resume"] == [["cnn", "equal", "1", rows["resume"][0][3], *rows["resume"][0][4:6], "1"]]
+    if "waits" in rows:
+        assert [row[:3] for row in rows["waits"]] == [["cnn", "37", "0"], ["cnn, two workers", "37", "0"]]
+        assert [row[0] for row in rows["cnn"]] == ["tuned by hand", "generated", "lightning", "accelerate"]
+    assert all(aim["met"] for aim in result["aims"])
 
 
 @pytest.mark.nightly

@@ -48,7 +48,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, A
     "some",
     # the first 50 hold 5 of 6 pairs
     [
-        pytest.param(["--types", "50", "--train", "2"], id="types of some"),
+        pytest.param(["--types", "50", "--train", "3"], id="types of some"),
         pytest.param(["--train", "25"], id="types of all", marks=pytest.mark.nightly),  # every answer is trained
     ],
 )

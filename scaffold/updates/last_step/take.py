@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scaffold.errors import CreateFailed, Refused
-from scaffold.system.git import GitFailed, call, git
+from scaffold.system.git import GitFailed, call, git, reason
 from scaffold.system.shell import join
 from scaffold.system.signals import signals_wait
 from scaffold.updates.last_step.files import is_thing, place, remove, same
@@ -107,7 +107,7 @@ def _change(step: Step, own_git: str) -> None:
             step.top, "update-ref", "-m", f"scaffold: {step.subject}", "HEAD", step.commit, step.ours, program=own_git
         )
         if moved.returncode:
-            raise GitFailed(f"git update-ref failed: {moved.stderr.strip().partition(chr(10))[0]}")
+            raise GitFailed(f"git update-ref failed: {reason(moved)}")
     os.replace(step.space / JOURNAL, step.space / DONE)
     release(step)
 

@@ -102,7 +102,7 @@ Rendered = Callable[[str], Project]
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny data set, with others of text and of labels in it."""
+    """A tiny data set."""
     folder = tmp_path_factory.mktemp("crash") / "images"
     write_images(folder)
     return folder

@@ -1,13 +1,3 @@
-"""The triplet loss: an anchor lies closer to its positive than to its negative."""
-
-from __future__ import annotations
-
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from ..options import Options
-
-
 class TripletLoss(nn.Module):
     """The improved triplet loss of Cheng et al., "Person Re-Identification by Multi-Channel Parts-Based CNN with
     Improved Triplet Loss Function", CVPR 2016: mean(max(d_ap - d_an, t1) + beta * max(d_ap, t2)).
@@ -31,9 +21,3 @@ class TripletLoss(nn.Module):
         d_ap = (anchor - positive).square().sum(dim=-1)
         d_an = (anchor - negative).square().sum(dim=-1)
         return (F.relu(d_ap - d_an - self.t1) + self.t1 + self.beta * d_ap.clamp(min=self.t2)).mean()
-
-
-def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, opt: Options) -> Tensor:
-    """TripletLoss of the embeddings of these triplets."""
-    output: Tensor = TripletLoss(opt.t1, opt.t2, opt.beta)(anchor, positive, negative)
-    return output

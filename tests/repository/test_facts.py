@@ -50,6 +50,8 @@ def names(form: Form) -> dict[str, list[str]]:
             models[model] += places  # so does one that has models of its own
     folders = ["template/parts/losses/", *(f"template/tasks/{task}/losses/" for task in tasks)]
     losses = {loss: [f"{folder}{loss}." for folder in folders] for loss in form.facts_of("losses")}
+    for loss, places in losses.items():
+        places.append(f"template/parts/{loss}_loss.")  # what the tasks that have the loss share of it
     for task, places in tasks.items():
         for loss in form.fill({"task": task}, "p", until="losses")["task_facts"]["losses"]:
             losses[loss] += places  # the task that has a loss of its own says so

@@ -54,11 +54,12 @@ def write_weights(answers: dict[str, Any], images: Path) -> None:
         opt = part["options"].Options(data_dir=str(images), batch_size=16)
         facts = part["data"].MyDataset(f"{images}/train", opt).facts
         state = part["model"].build_model(opt, facts).state_dict()
-        file = Path(WEIGHTS_FILE.of(answers))
         if WEIGHTS.of(answers) == "coco":
             source = Path(PACKAGE.of(answers), "pretrained.py").read_text(encoding="utf-8")
             (name,) = re.findall(r'get_model_weights\("(\w+)"\)', source)
             file = downloaded(name)
+        else:
+            file = Path(WEIGHTS_FILE.of(answers))
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, file)
 

@@ -106,6 +106,10 @@ def test_groups_of_a_model_of_timm_are_its_backbone_and_the_head(form: Form) -> 
     ]
     with pytest.raises(BadAnswer, match="the layers of this model are not known here"):
         answers_to(form, model="timm:test_vit", groups_from="gradual")
+    with pytest.raises(BadAnswer, match="no layer 'blocks'; it has backbone, head"):
+        answers_to(form, model="timm:test_vit", groups_from="own", layer_groups="blocks=0.1")
+    with pytest.raises(BadAnswer, match="no layer 'head'; it has backbone"):
+        answers_to(form, task="metric_learning", model="timm:test_vit", groups_from="own", layer_groups="head=1")
 
 
 def test_the_list_of_models_has_every_name(scaffold: Run) -> None:

@@ -7,9 +7,20 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scaffold.questions.answer_types import DATA
-from scaffold.questions.form import Form
+from scaffold.questions.answer_types import DATA, GROUPS_FROM, LAYER_GROUPS, LR, WEIGHTS
+from scaffold.questions.form import Answers, Form
 from scaffold.trials.cases import Case
+
+
+def from_nothing(form: Form, answers: Answers) -> list[str]:
+    """The flags with which a network learns from random weights, which is all that there is to begin with: one rate for
+    all layers, as high as the template proposes."""
+    others = {
+        name: value for name, value in answers.items() if name not in {LR.name, GROUPS_FROM.name, LAYER_GROUPS.name}
+    }
+    usual = LR.of(form.fill({**others, WEIGHTS.name: "none"}, "p"))
+    groups = [word for group in LAYER_GROUPS.of(answers) for word in (f"--groups.{group['name']}", "1")]
+    return ["--lr", str(usual), *groups]
 
 
 def try_all(cases: Sequence[Case], root: Path, jobs: int, say: Callable[[str], None]) -> None:
@@ -25,6 +36,7 @@ def try_all(cases: Sequence[Case], root: Path, jobs: int, say: Callable[[str], N
                 "folder": str(root / "projects" / case.name),
                 "answers": case.answers,
                 "sample": DATA.sample(form, case.answers),
+                "from_nothing": from_nothing(form, case.answers),
             }
             for case in cases
         ],

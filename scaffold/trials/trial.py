@@ -33,7 +33,7 @@ def trial(project: dict[str, Any], what: str) -> None:
     os.chdir(project["folder"])
     sys.path.insert(0, project["folder"])
     try:
-        code = train(project["answers"], project["sample"]) if what == "train" else quick()
+        code = train(project["answers"], project["sample"], project["from_nothing"]) if what == "train" else quick()
     except BaseException:  # noqa: BLE001  # whatever it is, it is the result of the trial
         traceback.print_exc()
         code = 1
@@ -49,9 +49,9 @@ def quick() -> int:
     return int(pytest.main(["-m", "quick", "-q", "-x", "-p", "no:cacheprovider", "--tb=short"]))
 
 
-def train(answers: dict[str, Any], sample: str) -> int:
+def train(answers: dict[str, Any], sample: str, from_nothing: list[str]) -> int:
     """Six real steps, an evaluation, a checkpoint, a prediction, each by the command that a person would type; then, unless
-    it is slow, sixty steps that have to learn something."""
+    it is slow, sixty steps that have to learn something, with rates for random weights."""
     package = PACKAGE.of(answers)
     images = Path("smoke-images")
     os.environ["TORCH_HOME"] = str(Path("torch-home").absolute())
@@ -85,7 +85,7 @@ def train(answers: dict[str, Any], sample: str) -> int:
     assert all(math.isfinite(row["train/loss"]) and rates <= row.keys() for row in steps), steps
     assert list(Path("run/1/checkpoints").glob("*/MANIFEST.json"))
     if time.monotonic() - began < QUICK:
-        learns(answers, [*flags, "--epochs", "20", "--eval-every", "20", "--save-every", "20"])
+        learns(answers, [*flags, *from_nothing, "--epochs", "20", "--eval-every", "20", "--save-every", "20"])
     for folder in ("run", "torchrun", "torch-home", "smoke-images"):  # those of many projects would fill the disk
         shutil.rmtree(folder, ignore_errors=True)
     return 0

@@ -25,9 +25,9 @@ class Process(ProcessGroup):
         mesh = init_device_mesh(self.device.type, (self.world,))
         policy, norms = MixedPrecisionPolicy(), []
         if opt.precision != "fp32":
-            # the weights stay in 32 bits; they are gathered and multiplied in 16, and gradients add up in 32
-            dtype = FORMATS[opt.precision]
-            policy = MixedPrecisionPolicy(dtype, reduce_dtype=torch.float32, output_dtype=torch.float32)
+            # the weights stay in 32 bits; they are gathered in 16, and gradients add up in 32. What is computed in which,
+            # autocast says: if FSDP cast what goes into a layer, the boxes of a detector would be rounded
+            policy = MixedPrecisionPolicy(FORMATS[opt.precision], torch.float32, cast_forward_inputs=False)
             # batch norms stay in 32 bits, like their statistics: torch does not normalise with one of each
             norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         for norm in norms:
@@ -41,10 +41,6 @@ class Process(ProcessGroup):
     def sync_gradients(self, model: nn.Module, now: bool) -> None:
         """Whether the next backward pass averages the gradients over the processes."""
         cast(FSDPModule, model).set_requires_gradient_sync(now)
-
-    def autocast(self, opt: RunOptions) -> torch.autocast:
-        """Around a forward pass; FSDP sees to `--precision` by itself."""
-        return torch.autocast(self.device.type, enabled=False)
 
     @contextmanager
     def evaluating(self, net: nn.Module) -> Iterator[None]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
+from torchvision.ops import FrozenBatchNorm2d
 
 from tests.generated.rendered import importable, render_project
 
@@ -96,6 +97,40 @@ def test_a_model_is_shared_out_layer_by_layer_and_computes_as_before(
 
     assert torch.equal(result, expected)
     assert [name for name, module in net.named_modules() if name and isinstance(module, FSDPModule)] == alone
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+class Boxes(nn.Module):
+    """A detector in small: a norm that only has statistics between two convolutions, and boxes beside the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), FrozenBatchNorm2d(8), nn.Conv2d(8, 4, 3))
+        self.norm, self.head = nn.LayerNorm(4), nn.Linear(4, 4)
+
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        images, boxes = inputs
+        features = self.norm(self.body(images).mean(dim=(2, 3)))
+        return self.head(features), boxes + 0.125
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_in_16_bits_what_is_no_product_stays_in_32(processes: ModuleType, precision: str) -> None:
+    torch.manual_seed(0)
+    net, inputs = Boxes(), (torch.rand(2, 3, 8, 8), torch.tensor([[500.25, 511.5]]))
+    opt = processes.RunOptions(precision=precision)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    with torch.autocast("cpu", dtype):
+        expected, _ = net(inputs)
+    with processes.Process.start(opt) as process:
+        process.to_device(net, opt)
+        with process.autocast(opt):
+            found, boxes = net(inputs)
+        (found.sum() + boxes.sum()).backward()
+
+    assert boxes.tolist() == [[500.375, 511.625]]
+    assert found.dtype == expected.dtype == dtype
+    assert torch.allclose(found, expected, atol=1e-2)
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 

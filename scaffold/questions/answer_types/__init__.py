@@ -25,10 +25,10 @@ WEIGHTS_FILE = AnswerType("weights_file")
 WEIGHTS_SKIP = LayersToSkip("weights_skip", MODEL)
 GROUPS_FROM = GroupsFrom("groups_from", label="Layers learn")
 LAYER_GROUPS = LayerGroups("layer_groups", MODEL, GROUPS_FROM, flag="--group")
+LR = AnswerType("lr", label="Learning rate")
 DISTRIBUTED = Distributed("distributed")
 PRECISION = AnswerType("precision")
 _LABELLED = (
-    AnswerType("lr", label="Learning rate"),
     AnswerType("warmup", label="Warm-up"),
     AnswerType("clip", label="Clipping"),
     AnswerType("accumulate", label="Parts of batch"),

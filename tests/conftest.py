@@ -1,6 +1,6 @@
 """What tests share: the command line in this process, an empty folder to work in, and a git that knows a name.
 
-The whole suite is run by several workers, a file by one of them; a test marked `timed` has the machine to itself.
+The whole suite is run by several workers, each with a part of it; a test marked `timed` has the machine to itself.
 """
 
 import contextlib
@@ -67,6 +67,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """None for some of the tests, which then begin at once, nor for the nightly ones, many of which count seconds."""
     whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr == "not nightly"
     return min(4, os.cpu_count() or 1) if whole else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers come to `timed` tests last: then no long test of another one has to be waited for, and few wait meanwhile."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("timed") is not None)
 
 
 @pytest.fixture(autouse=True)

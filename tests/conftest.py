@@ -136,6 +136,12 @@ def takes(form: Form, answers: dict[str, Any]) -> bool:
 
 
 @pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy knows of torch, for all tests of a worker; two that write it at a time would wait for each other."""
+    return tmp_path_factory.mktemp("mypy")
+
+
+@pytest.fixture(scope="session")
 def form() -> Form:
     """The questions of this repository."""
     return Form(paths.template_root())

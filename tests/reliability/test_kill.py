@@ -166,7 +166,7 @@ def test_every_number_is_logged_once_whenever_it_dies(
 
 
 def test_dead_at_any_operation_on_the_disk_nothing_is_lost(project: Rendered, work: Path) -> None:
-    crash_everywhere(project("single"), work)
+    crash_everywhere(project("single"), work, 3)
 
 
 @pytest.mark.parametrize("name", ["rich", "sampler"])

@@ -30,6 +30,7 @@ from tests.updates.updating import (
     own_answers,
     releases,
     remove,
+    some_answers,
 )
 
 __all__ = ["history", "releases"]  # fixtures
@@ -55,8 +56,8 @@ def after_an_update(scaffold: Run, releases: History, version: str, answers: dic
 
 
 def two_sets(version: str, folder: Path, releases: History) -> list[dict[str, Any]]:
-    known = answer_sets(releases.template(version, folder))
-    return random.Random(version).sample(known, 2)
+    template, dice = releases.template(version, folder), random.Random(version)
+    return [some_answers(template, dice) for _ in range(2)]
 
 
 def all_sets(version: str, folder: Path, releases: History) -> list[dict[str, Any]]:

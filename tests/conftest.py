@@ -1,6 +1,6 @@
 """What tests share: the command line in this process, an empty folder to work in, and a git that knows a name.
 
-The whole suite is run by several workers, a file by one of them; a test marked `timed` has the machine to itself.
+The whole suite is run by several workers, each with a part of it; a test marked `timed` has the machine to itself.
 """
 
 import contextlib
@@ -69,6 +69,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(4, os.cpu_count() or 1) if whole else 0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers come to `timed` tests last: then no long test of another one has to be waited for, and few wait meanwhile."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("timed") is not None)
+
+
 @pytest.fixture(autouse=True)
 def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A `timed` test waits until no other worker runs one, and all wait for it."""
@@ -127,6 +133,12 @@ def takes(form: Form, answers: dict[str, Any]) -> bool:
     except BadAnswer:
         return False
     return True
+
+
+@pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy knows of torch, for all tests of a worker; two that write it at a time would wait for each other."""
+    return tmp_path_factory.mktemp("mypy")
 
 
 @pytest.fixture(scope="session")

@@ -51,12 +51,6 @@ def check_exact_resume(project: Path, flags: list[str]) -> None:
     assert result(project / "undisturbed" / "1") == result(project / "killed" / "1")
 
 
-@pytest.fixture(scope="module")
-def types(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """mypy, which remembers what it has seen of torch."""
-    return [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path_factory.mktemp("mypy"))]
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_diff_applies_and_stays_within_its_aim(here: Path, page: Page) -> None:
     page.make(here)
@@ -73,11 +67,11 @@ def test_a_diff_applies_and_stays_within_its_aim(here: Path, page: Page) -> None
     [pytest.param(page, marks=[] if page.name in EVERY_COMMIT else pytest.mark.nightly) for page in PAGES],
     ids=lambda page: page.name,
 )
-def test_what_a_page_says_works(here: Path, page: Page, types: list[str]) -> None:
+def test_what_a_page_says_works(here: Path, page: Page, mypy_cache: Path) -> None:
     project = page.make(here)
     said(project, sys.executable, "-m", "ruff", "check", "--no-cache", ".")
     said(project, sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".")
-    said(project, *types)
+    said(project, sys.executable, "-m", "mypy", "--cache-dir", str(mypy_cache))
     said(project, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
     for script in page.blocks("python"):

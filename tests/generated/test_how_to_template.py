@@ -5,6 +5,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from scaffold import paths
 from scaffold.questions.answers import complete, gather
 from scaffold.questions.form import Form
@@ -17,7 +19,10 @@ PAGES = sorted((ROOT / "docs" / "how-to").glob("template-*.md"))
 COMMAND = re.compile(r"^scaffold new trial --(\w+) (\w+) --yes$", re.MULTILINE)
 
 
-def test_choices_of_ones_own_render_type_and_train(tmp_path: Path) -> None:
+def test_choices_of_ones_own_render_type_and_train(
+    tmp_path: Path, mypy_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYPY_CACHE_DIR", str(mypy_cache))
     template = plain_copy(paths.template_root(), tmp_path / "template")
     flags = []
     for page in PAGES:

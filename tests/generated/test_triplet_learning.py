@@ -163,8 +163,10 @@ def test_the_digits_come_in_triplets_of_two_classes(project: Path, module: Modul
         assert len(rows) == sum(part == split for part, _ in labels.values())
 
 
-def test_its_own_tests_pass_and_it_goes_on_to_the_same_bits(project: Path) -> None:
-    own_tests(project, *(f"tests/test_{name}.py" for name in ("data", "train", "resume", "ranks")))
+# several processes, as those of multi_label do on every commit
+@pytest.mark.parametrize("names", ["data train resume", pytest.param("ranks", marks=pytest.mark.nightly)])
+def test_its_own_tests_pass_and_it_goes_on_to_the_same_bits(project: Path, names: str) -> None:
+    own_tests(project, *(f"tests/test_{name}.py" for name in names.split()))
 
 
 @pytest.mark.nightly

@@ -87,7 +87,7 @@ def crash_points(project: Project, work: Path) -> None:
 
 
 def power_cut(project: Project, work: Path) -> None:
-    """The power is cut at every eleventh operation on the disk."""
+    """The power is cut at every operation on the disk, in one of the twelve ways at each."""
     kill.cut_power(project, work, 11)
 
 

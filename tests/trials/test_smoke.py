@@ -39,9 +39,8 @@ def rows(form: Form, tried: dict[str, list[Any]]) -> list[Row]:
 
 
 @pytest.fixture(autouse=True)
-def shared_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What mypy knows of torch, for all tests of a session."""
-    monkeypatch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "mypy"))
+def shared_cache(mypy_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYPY_CACHE_DIR", str(mypy_cache))
 
 
 def allowed(form: Form, tried: dict[str, list[Any]]) -> Iterator[dict[str, int]]:

@@ -1,6 +1,7 @@
 """What tests of updates share: throwaway histories made from the real template, and projects made from them."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -13,9 +14,9 @@ import pytest
 import yaml
 
 from scaffold import paths
-from scaffold.questions.form import Form
 from scaffold.render.rendering import plain_copy, render
 from scaffold.trials import pairwise, values
+from scaffold.trials.quick_form import QuickForm
 from tests.conftest import ROOT, takes, tree
 
 SEED = "template/project/{{ package_name }}/engine/seed.py"
@@ -164,10 +165,19 @@ def move(name: str, to: str) -> Callable[[Path], None]:
 
 def answer_sets(template: Path) -> list[dict[str, Any]]:
     """Every preset that a template takes, and rows that between them have every value of every question of it."""
-    form = Form(template)
+    form = QuickForm(template)
     presets = [yaml.safe_load(path.read_text()) for path in paths.presets().values()]
     rows = pairwise.every(form, values.tried_values(form, values.facts(template)["values"]))
     return [*(preset for preset in presets if takes(form, preset)), *(row.answers for row in rows)]
+
+
+def some_answers(template: Path, dice: random.Random) -> dict[str, Any]:
+    """Answers that a template takes, drawn at random."""
+    form = QuickForm(template)
+    tried = values.tried_values(form, values.facts(template)["values"])
+    row = pairwise.complete(form, tried, {}, lambda name, _: dice.sample(range(len(tried[name])), len(tried[name])))
+    assert row
+    return row.answers
 
 
 def copier(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

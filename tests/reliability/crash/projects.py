@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -10,11 +11,13 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from scaffold.render.rendering import render
 
@@ -75,6 +78,43 @@ class Started:
         return Ended(failed[0] if failed else 0, codes, self.output.read_text(errors="replace"))
 
 
+@cache
+def all_servers() -> IO[bytes]:
+    """Where servers are asked for: a process that has imported torch, one for all projects."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "tests.reliability.crash.server"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, bufsize=0)
+    assert process.stdin is not None
+    atexit.register(process.communicate)
+    return process.stdin
+
+
+class Server:
+    """A process that has imported a project and forks its training; asked and heard by two named pipes."""
+
+    def __init__(self, folder: Path, package: str) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            requests, answers = (os.path.join(place, way) for way in ("requests", "answers"))
+            os.mkfifo(requests)
+            os.mkfifo(answers)
+            asked = {"project": str(folder), "package": package, "requests": requests, "answers": answers}
+            all_servers().write(json.dumps(asked).encode() + b"\n")
+            self.requests = os.fdopen(os.open(requests, os.O_WRONLY), "w")
+            self.answers = os.fdopen(os.open(answers, os.O_RDONLY))
+        assert json.loads(self.answers.readline()) == "ready"
+
+    def ask(self, request: dict[str, Any]) -> Any:
+        self.requests.write(json.dumps(request))
+        self.requests.flush()
+        return json.loads(self.answers.readline())
+
+    def close(self) -> None:
+        """Ends it, and waits for that."""
+        self.requests.close()
+        self.answers.read()
+        self.answers.close()
+
+
 @dataclass
 class Project:
     """A rendered project with a server that forks its training."""
@@ -85,24 +125,14 @@ class Project:
     ranks: int = 1
     flags: list[str] = field(default_factory=list)
     parts: int = 1  # how many forward passes a step has, as the project is set up
-    server: subprocess.Popen[str] | None = None
+    server: Server | None = None
     number: int = 0
 
     def ask(self, request: dict[str, Any]) -> Any:
         """The server's answer to a request."""
         if self.server is None:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-            command = [sys.executable, "-m", "tests.reliability.crash.server", str(self.folder), self.package]
-            self.server = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            assert self.server.stdout is not None
-            assert json.loads(self.server.stdout.readline()) == "ready"
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps(request))
-        self.server.stdin.flush()
-        return json.loads(self.server.stdout.readline())
+            self.server = Server(self.folder, self.package)
+        return self.server.ask(request)
 
     def start(
         self, work: Path, *flags: str, faults: list[Fault] | None = None, ranks: int = 0, module: str = "train"
@@ -156,9 +186,7 @@ class Project:
     def close(self) -> None:
         """Ends the server."""
         if self.server is not None:
-            assert self.server.stdin is not None
-            self.server.stdin.close()
-            self.server.wait()
+            self.server.close()
             self.server = None
 
 

@@ -1,8 +1,9 @@
-"""Starts training processes quickly: it imports torch and a project once, and forks.
+"""Starts training processes quickly: it imports torch once, forks a server for each project, and that one forks the training.
 
-    python -m tests.reliability.crash.server PROJECT PACKAGE        then requests on standard input, answers on standard output
+    python -m tests.reliability.crash.server        then requests on standard input
 
-Each request is a line of JSON. `start` forks one process, or one for each rank; `wait` says how they ended.
+Each request is a line of JSON: a project, its package, and the two named pipes by which its server is asked and answers. Of that
+one, `start` forks one process, or one for each rank; `wait` says how they ended.
 """
 
 from __future__ import annotations
@@ -25,20 +26,45 @@ from tests.reliability.crash import faults
 GRACE = 5.0  # seconds that the other ranks have to end by themselves
 
 
+# What projects import, and what takes its time.
+SHARED = (
+    "torch.distributed.fsdp",
+    "torch.utils.tensorboard",
+    "torchvision.transforms.v2",
+    "matplotlib.backends.backend_agg",
+    "tqdm",
+    "tyro",
+)
+
+
 def main() -> None:
-    """Serves until standard input ends."""
-    project, package = sys.argv[1:]
-    os.chdir(project)
-    sys.path.insert(0, project)
+    """Forks servers until standard input ends."""
     import torch
 
     torch.set_num_threads(1)
+    for name in SHARED:
+        import_module(name)
+    # not `for line in sys.stdin`, which reads ahead, and a child would inherit that
+    while lines := os.read(0, 1 << 20):
+        for line in lines.splitlines():
+            request = json.loads(line)
+            if os.fork() == 0:
+                # in the order in which the other side opens them
+                for number, way, how in ((0, "requests", os.O_RDONLY), (1, "answers", os.O_WRONLY)):
+                    pipe = os.open(request[way], how)
+                    os.dup2(pipe, number)
+                    os.close(pipe)
+                serve(request["project"], request["package"])
+                os._exit(0)
+
+
+def serve(project: str, package: str) -> None:
+    """Trains a project until standard input ends."""
+    os.chdir(project)
+    sys.path.insert(0, project)
     import_module(f"{package}.train")
-    import_module("matplotlib.backends.backend_agg")
-    import_module("torch.utils.tensorboard")
     gc.freeze()
     print(json.dumps("ready"), flush=True)
-    # not `for line in sys.stdin`, which reads ahead, and a child would inherit that
     while line := os.read(0, 1 << 20):
         request = json.loads(line)
         if request["do"] == "wait":

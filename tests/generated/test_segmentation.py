@@ -291,7 +291,7 @@ def test_coco_s_crowds_do_not_count_and_empty_annotations_are_told(module: Modul
     expected[:, :5], expected[3:9, 2:12], expected[4:6, 4:6] = 255, 2, 1
     assert dataset.facts["classes"] == ["background", "ant", "cat"]
     assert np.array_equal(dataset.read(0)[1].numpy(), expected)
-    assert "1 crowds do not count" in dataset.describe()
+    assert "1 crowd not counted" in dataset.describe()
     runs[-1] -= 1
     (tmp_path / "all.json").write_text(json.dumps(content))
     dataset = module("data").MyDataset(tmp_path, module("options").Options(image_size=64))

@@ -37,7 +37,7 @@ def _is_foreign(name: str) -> bool:
 def of_groups(found: dict[str, Any], answers: Answers) -> list[Finding]:
     """Whether the layer groups match the model, as the project's own Python found."""
     if "groups" in found:
-        held = ", ".join(f"{name} {count} tensors" for name, count in found["groups"].items())
+        held = ", ".join(f"{name} {count} tensor{'s' * (count != 1)}" for name, count in found["groups"].items())
         findings = [Finding("code", "ok", f"every group matches the model: {held}")]
         recorded_names = [group["name"] for group in answers.get(LAYER_GROUPS.name, [])]
         if recorded_names and list(found["groups"]) != recorded_names:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 MARK = "scaffold-check "
+# what the data of some tasks tell, where no run has noted it
+NUMBERS = {"features": 64, "vocabulary": 256, "shape": (3, 224, 224)}
 
 
 def look(package: str, distributed: str, precision: str) -> dict[str, Any]:
@@ -33,10 +35,12 @@ def look(package: str, distributed: str, precision: str) -> dict[str, Any]:
 
 
 def groups(package: str) -> dict[str, int]:
-    """How many tensors each layer group holds, of the model as it is built for two classes."""
+    """How many tensors each layer group holds, of the model as it is built for the data of a run, or for two classes."""
     options = importlib.import_module(f"{package}.options").Options()
     two = ("one", "two")  # classes, targets, whatever the data of the task tell
-    facts = defaultdict(lambda: two, classes=two, image_size=options.image_size or 224)  # what most models are made for
+    size = getattr(options, "image_size", 0) or 224  # what most models are made for
+    facts = defaultdict(lambda: two, NUMBERS, classes=two, image_size=size)
+    facts.update(facts_of_a_run(options))
     build = importlib.import_module(f"{package}.model").build_model
     # before 0.4 what the data tell was among the options
     model = build(replace(options, **facts)) if hasattr(options, "classes") else build(options, facts)
@@ -46,6 +50,19 @@ def groups(package: str) -> dict[str, int]:
     else:
         found = importlib.import_module(f"{package}.engine").layer_groups(model, optim.LAYERS)
     return {name: len(parameters) for name, parameters in found.items()}
+
+
+def facts_of_a_run(options: Any) -> dict[str, Any]:
+    """What the data told the newest run that has noted it."""
+    records = Path(getattr(options, "run_dir", "run")).glob("*/options.json")
+    for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            facts = json.loads(record.read_bytes())["facts"]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # of an earlier version, or damaged, which is not what is looked at here
+        if isinstance(facts, dict):
+            return facts
+    return {}
 
 
 if __name__ == "__main__":

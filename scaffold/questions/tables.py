@@ -82,6 +82,8 @@ def groups(model: str | None) -> Table:
     """The names that layer groups of a model can have."""
     form = Form(paths.template_root())
     known = MODEL.catalogue(form)
+    if model and ":" in model:  # of timm, or one's own
+        raise BadAnswer(f"the catalogue has no layers of '{model}'", help=f"scaffold inspect {model}   (its layers)")
     if model not in known:
         raise BadAnswer(
             f"the catalogue has no model '{model}'" + did_you_mean(model, known)

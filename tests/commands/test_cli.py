@@ -263,3 +263,11 @@ def test_a_folder_that_is_gone_is_a_sentence(scaffold: Run, here: Path) -> None:
 
     assert result.code == 2
     assert "error: the folder you are in is gone" in result.err
+
+
+def test_the_groups_of_a_model_that_is_not_ours_are_told_by_inspect(scaffold: Run) -> None:
+    result = scaffold("list", "groups", "timm:test_resnet")
+
+    assert result.code == 2
+    assert "did you mean" not in result.err
+    assert "scaffold inspect timm:test_resnet" in result.err

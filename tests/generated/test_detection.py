@@ -133,7 +133,7 @@ def test_the_same_data_are_the_same_boxes_however_they_lie(
             found[Path(path).stem] = [(*box, ["cat", "dog"][label]) for box, label in rows]
         assert found == DATA[split]
     assert train_set.fingerprint() != val_set.fingerprint()
-    assert "nothing is in 1 of them" in train_set.describe()
+    assert "1 image without a box" in train_set.describe()
     assert "left out" not in train_set.describe()
 
 

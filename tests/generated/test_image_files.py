@@ -377,7 +377,7 @@ def test_what_is_no_image_is_left_out_counted_and_told(module: Module, tmp_path:
 
     assert len(files) == 6
     assert {*names} == {"class0", "class1"}
-    assert "18 files and folders that are no images, such as $RECYCLE.BIN, .DS_Store, .git" in note
+    assert "what is no image: 18, such as $RECYCLE.BIN, .DS_Store, .git" in note
     assert "folders in classes" not in note
     described = module("data").MyDataset(train, module("options").Options(data_dir=str(images))).describe()
     assert described.count("left out") == 1
@@ -560,6 +560,11 @@ def test_what_is_no_file_is_not_waited_for_and_a_pointer_is_named(module: Module
             read(tmp_path / "b.png")
 
 
+def test_a_folder_in_the_place_of_an_image_is_told_as_one(module: Module, tmp_path: Path) -> None:
+    with pytest.raises(module("engine").RunError, match=rf"{tmp_path} is a folder; .* as {tmp_path}/\* does"):
+        module("images").read_image(tmp_path)
+
+
 @DAMAGED
 def test_predict_goes_on_after_a_bad_picture(
     module: Module, process: Any, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -603,14 +608,14 @@ def test_a_whole_set_is_looked_over(
 
     code, said = survey()
     assert code == 2
-    assert "train: 51 images (left out: 1 files and folders that are no images, such as Thumbs.db)" in said
+    assert "train: 51 images (left out: what is no image: 1, such as Thumbs.db)" in said
     assert "3 formats: PNG (49), PNG of more than 8 bits (1), JPEG (1)" in said
     assert "3 sizes: 8 x 8 (49), 11 x 13 (1), 32 x 24 (1)" in said
     assert "4 classes: class0 (15), class1 (12)" in said
-    assert "2 images cannot be read" in said
+    assert "images that cannot be read: 2" in said
     assert all(f"{val / 'class3' / f'{number}.png'} is not an image" in said for number in (1, 2))
-    assert f"1 images are there in train and again in val or test\n  {train}/class1/3.png = {val}/class1/0.png" in said
-    assert f"1 images are there in several classes\n  {train}/class0/again.png = {train}/class2/5.png" in said
+    assert f"images there in train and again in val or test: 1\n  {train}/class1/3.png = {val}/class1/0.png" in said
+    assert f"images there in several classes: 1\n  {train}/class0/again.png = {train}/class2/5.png" in said
     with Image.open("contact_sheet.png") as sheet:
         assert sheet.size == (640, 4 * 78)
         assert len({*sheet.resize((40, 20)).convert("L").tobytes()}) > 20

@@ -99,7 +99,7 @@ def test_a_run_of_an_older_version_goes_on_with_its_epochs_and_its_batches(
     log = (tmp_path / "run/1/train.log").read_text()
     assert "2 epochs of 6 steps of 8 items: 12 steps" in log
     assert "epoch 2/2" in log
-    assert "12 steps are few" in log
+    assert "12 steps may teach a network little" in log
 
 
 def test_the_same_command_knows_that_it_is_finished(module: Module, images: Path, tmp_path: Path) -> None:
@@ -124,3 +124,11 @@ def recorded(folder: Path) -> dict[str, Any]:
     """What options.json of the first run holds."""
     record: dict[str, Any] = json.loads((folder / "run/1/options.json").read_text())
     return record
+
+
+def test_one_of_anything_is_told_as_one(module: Module) -> None:
+    opt = replace(module("options").Options(), epochs=1, batch_size=1)
+    counted = module("engine").counted
+
+    assert module("engine.plan").length(opt, 1) == "1 epoch of 1 step of 1 item: 1 step"
+    assert [counted(0, "box"), counted(1, "class"), counted(2, "class")] == ["0 boxes", "1 class", "2 classes"]

@@ -215,7 +215,7 @@ def test_queries_are_looked_up_in_a_gallery(
     assert "over 13 images, each looked up among 48" in found
     assert "left out" not in found
     assert "over 12 images, each looked up among 12" in alike
-    assert "left out: 1 images" in alike
+    assert "left out: 1 image " in alike
 
 
 opened: list[str] | None = None

@@ -291,13 +291,13 @@ def test_coco_s_crowds_do_not_count_and_empty_annotations_are_told(module: Modul
     expected[:, :5], expected[3:9, 2:12], expected[4:6, 4:6] = 255, 2, 1
     assert dataset.facts["classes"] == ["background", "ant", "cat"]
     assert np.array_equal(dataset.read(0)[1].numpy(), expected)
-    assert "1 crowds do not count" in dataset.describe()
+    assert "1 crowd not counted" in dataset.describe()
     runs[-1] -= 1
     (tmp_path / "all.json").write_text(json.dumps(content))
     dataset = module("data").MyDataset(tmp_path, module("options").Options(image_size=64))
     with pytest.raises(module("engine").RunError, match=r"a\.png is 40 x 20 pixels, and runs of a mask in it make 799"):
         dataset.read(0)
-    assert "1 annotations without a polygon left out" in dataset.describe()
+    assert "1 annotation without a polygon left out" in dataset.describe()
 
 
 def test_masks_are_turned_as_their_images_are(module: Module, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import ast
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from scaffold.health.finding import Finding
 from scaffold.health.left_behind import left_behind
 from scaffold.health.project_code import of_code
+from scaffold.health.project_python import ask_python
 from scaffold.health.references import References
 from scaffold.health.template import of_gone
 from tests.conftest import Run
+from tests.generated.rendered import render_project
 from tests.updates.updating import SEED, History, append, commit, git, history, remove, replace
 
 __all__ = ["history"]  # a fixture
@@ -23,6 +26,22 @@ MARKS = {
     "of copier update": ("before updating", "after updating"),
     "of git merge": ("HEAD", "a-branch"),
 }
+
+# A net for nine features alone.
+NET_OF_NINE = """import torch
+from torch import Tensor, nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_targets: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(9, 4)
+        self.outer = nn.Linear(4, num_targets)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = torch.relu(self.inner(x))
+        return self.outer(embedding), embedding
+"""
 
 
 @pytest.fixture
@@ -196,3 +215,34 @@ def test_a_file_that_was_kept_is_found_committed_or_not(
     assert [problem.partition(" (")[0] for problem in looked(scaffold)] == [f"an update kept {name} for you"]
     remove(name)(project)
     assert looked(scaffold) == []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"task": "language_model"},
+        {"task": "regression", "data": "features"},
+        {"task": "detection"},
+        {"data": "arrays", "model": "mlp"},
+        {"data": "own_set.data:Set", "model": "own_net.net:Net"},
+    ],
+    ids=["language_model", "features", "detection", "arrays", "own"],
+)
+def test_the_groups_of_a_project_as_it_was_made_match_its_model_whatever_its_data_are(
+    here: Path, flags: dict[str, str]
+) -> None:
+    made = render_project(here / "p", **flags)
+
+    assert "groups" in (found := ask_python(made, {"package_name": "p"}, sys.executable)), found
+
+
+def test_a_model_is_built_for_the_data_of_the_newest_run(here: Path) -> None:
+    made = render_project(here / "p", task="regression", data="features", model="p_net.net:Net")
+    (made / "p_net/net.py").write_text(NET_OF_NINE)
+    facts = {"features": 9, "targets": ["one", "two"]}
+    (made / "run/1").mkdir(parents=True)
+    (made / "run/1/options.json").write_text(json.dumps({"facts": facts}))
+    (made / "run/2").mkdir()
+    (made / "run/2/options.json").write_text("damaged")
+
+    assert "groups" in (found := ask_python(made, {"package_name": "p"}, sys.executable)), found

@@ -40,6 +40,12 @@ def test_the_included_facts_are_there(form: Form) -> None:
     assert all(form.questions[fact].is_fact for fact in FORM_FACTS)
 
 
+def test_what_is_asked_is_shown_as_it_is_written(form: Form) -> None:
+    shown = {name: [question.about, *question.choices] for name, question in form.questions.items()}
+
+    assert not [name for name, texts in shown.items() if "{{" in "".join(texts) or "{%" in "".join(texts)]
+
+
 def test_the_defaults_are_copiers_defaults(form: Form, bare: Path, tmp_path: Path) -> None:
     ours = complete(form, Given({"project_name": "p"}), "p")
 

@@ -494,7 +494,7 @@ def test_without_torchrun_it_is_one_process(project: Rendered, work: Path) -> No
     ("flags", "sentence"),
     [
         (["--batch-size", "15"], "a batch of 15 items does not divide among 2 processes; take --batch-size 14"),
-        (["--batch-size", "64"], "48 items do not fill a batch of 64; take a smaller --batch-size"),
+        (["--batch-size", "64"], "a batch of 64 is more than 48 items; take a smaller --batch-size"),
     ],
 )
 def test_sizes_that_do_not_go_together_are_a_sentence(

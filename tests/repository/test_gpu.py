@@ -220,7 +220,7 @@ def test_a_training_that_fails_under_watch_is_told(cnn: Path) -> None:
 
     assert (steps, places) == (0, [])
     assert "exit status 2" in said
-    assert "do not fill a batch" in said
+    assert "a batch of 99999 is more than" in said
 
 
 def test_a_program_that_hangs_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ def find_image(files: Files, name: str, near: str) -> str | None:
 def refuse_missing(files: Files, missing: list[str]) -> None:
     """Refuses annotations of images that are not there."""
     if missing:
-        some = f"{len(missing)} images that are not there: {', '.join(missing[:3])}"
-        raise RunError(f"the annotations in {files.folder} name {some}; add them, or drop what names them")
+        some = f"{counted(len(missing), 'image')} not there: {', '.join(missing[:3])}"
+        raise RunError(f"the annotations in {files.folder} name {some}; add what is missing, or drop what names it")
 
 
 def refuse_twice(where: object, what: str, found: Iterable[Any]) -> None:

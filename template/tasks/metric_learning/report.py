@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .engine import counted
+
 RANKS = (1, 5, 10)
 CHUNK = 256  # images that are looked up at once, since all pairs may not fit into memory
 
@@ -50,9 +52,9 @@ class Search:
         """A line for each score but the first, which is told, and what they are over."""
         lines = [f"{name:<18} {value:.4f}" for name, value in self.scores().items()][1:]
         count = int(self.has_partner.sum())
-        lines.append(f"over {count} images, each looked up among {len(self.gallery_labels) - self.itself}")
+        lines.append(f"over {counted(count, 'image')}, each looked up among {len(self.gallery_labels) - self.itself}")
         if left_out := len(self.labels) - count:
-            lines.append(f"left out: {left_out} images without another of their class")
+            lines.append(f"left out: {counted(left_out, 'image')} without another of the same class")
         return "\n".join(lines)
 
 

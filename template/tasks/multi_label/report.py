@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .engine import counted
+
 MOST = 20  # labels whose curves are drawn
 
 
@@ -42,7 +44,7 @@ def report(counts: Tensor, precisions: Tensor, names: list[str], labels: Tensor)
         lines.append(f"{name:<20}{images:>8.0f}{precision:>11.4f}{found}")
     without = int((labels.sum(dim=1) == 0).sum())
     none = [name for name, some in zip(names, there.tolist(), strict=True) if not some]
-    lines += ["", f"over {len(labels)} images, {without} of them without a label"]
+    lines += ["", f"over {counted(len(labels), 'image')}, {without} of them without a label"]
     if none:
         lines.append(f"left out of the means over labels, since no image has them: {', '.join(none)}")
     return "\n".join(lines)

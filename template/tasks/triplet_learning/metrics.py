@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .engine import Process
+from .engine import Process, counted
 
 BEST = "triplet_accuracy"  # chooses the best checkpoint
 MORE_IS_BETTER = True
@@ -45,4 +45,5 @@ class Metrics:
         """What else `evaluate` prints: mean Euclidean distances of embeddings of length 1, from 0 to 2."""
         near, far = (self.sums[1:] / self.count).tolist()
         lines = [f"{'distance':<18} {near:.4f} to the positive, {far:.4f} to the negative"]
-        return "\n".join([*lines, f"over {int(self.count)} triplets, {int(self.count - self.right)} of them wrong"])
+        lines.append(f"over {counted(int(self.count), 'triplet')}, {int(self.count - self.right)} of them wrong")
+        return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Errors that the user can correct."""
+"""Errors that the user can correct, and how their sentences count."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ class RunError(Exception):
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)
         self.code = code
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 step`, `2 steps`, `0 classes`: as many of a thing as there are."""
+    return f"{number} {thing}" + ("" if number == 1 else "es" if thing.endswith(("s", "x")) else "s")
 
 
 def report(error: RunError) -> int:

@@ -19,7 +19,7 @@ from torch import nn
 from . import checkpoint, files
 from .buffers import load_other_buffers
 from .checkpoint import Checkpoint
-from .errors import RunError, disk_error
+from .errors import RunError, counted, disk_error
 from .options import RunOptions, change, given, typed
 from .processes import Process
 from .seed import setup_seed
@@ -235,7 +235,8 @@ def changed_data(num: int, opt: RunOptions, then: dict[str, Any], now: dict[str,
     for name, value in now.get("data", {}).items():
         if _differs(then, "data", name, value):
             before, after = (sum(count for count, _ in each) for each in (then["data"][name], value))
-            what = f"{name} of run {num} have changed since its last checkpoint ({before} items then, {after} now)"
+            items = f"{counted(before, 'item')} then, {after} now"
+            what = f"{name} of run {num} have changed since its last checkpoint ({items})"
             if not opt.data_changed:
                 go_on, begin = _command("--data-changed"), _command("--new-run")
                 raise RunError(f"{what}. To go on with them: {go_on}   To begin anew: {begin}", 4)

@@ -20,7 +20,7 @@ from torch._utils import ExceptionWrapper
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate, get_worker_info
 
-from .errors import RunError
+from .errors import RunError, counted
 from .options import RunOptions
 from .processes import Process
 from .seed import draws_random_numbers, generator, mixed
@@ -192,10 +192,11 @@ class EpochBatchSampler(Sampler[Batch]):
         share = len(self.order()) if train else -(-len(dataset) // process.world)
         self.batches = share // self.size if train else -(-share // self.size)
         if not self.batches:
-            items = share * process.world
-            raise RunError(f"{items} items do not fill a batch of {opt.batch_size}; take a smaller --batch-size")
+            items = counted(share * process.world, "item")
+            raise RunError(f"a batch of {opt.batch_size} is more than {items}; take a smaller --batch-size")
         if len(dataset) < process.world:
-            raise RunError(f"{len(dataset)} items are too few for {process.world} processes; start fewer of them")
+            items = counted(len(dataset), "item")
+            raise RunError(f"{process.world} processes are too many for {items}; start fewer of them")
 
     def __len__(self) -> int:
         return self.batches

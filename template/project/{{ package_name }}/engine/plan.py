@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from .errors import RunError
+from .errors import RunError, counted
 from .options import RunOptions
 
 MOST_STEPS = 10_000_000  # of a plan, which takes them all
@@ -42,11 +42,12 @@ def plan(groups: str, rates: dict[str, list[float]], steps: int, opt: RunOptions
 
 def length(opt: RunOptions, steps: int) -> str:
     """How long a training of epochs of so many steps is."""
-    return f"{opt.epochs} epochs of {steps} steps of {opt.batch_size} items: {opt.epochs * steps} steps"
+    parts = counted(opt.epochs, "epoch"), counted(steps, "step"), counted(opt.batch_size, "item")
+    return f"{' of '.join(parts)}: {counted(opt.epochs * steps, 'step')}"
 
 
 def too_short(opt: RunOptions, steps: int) -> list[str]:
     """A warning, if it is too short to learn much."""
     if opt.epochs * steps >= FEW_STEPS:
         return []
-    return [f"{opt.epochs * steps} steps are few, and may teach a network little; --steps {FEW_STEPS} takes more"]
+    return [f"{counted(opt.epochs * steps, 'step')} may teach a network little; --steps {FEW_STEPS} takes more"]

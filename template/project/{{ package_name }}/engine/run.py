@@ -26,7 +26,7 @@ from tqdm import tqdm
 from . import checkpoint, history, scaling
 from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
-from .errors import RunError, disk_error
+from .errors import RunError, counted, disk_error
 from .loader import InMemory, Loader, Part, batch_sampler, imbalance, load
 from .log import NAME, MetricsFile, open_writers
 from .options import RunOptions
@@ -83,7 +83,8 @@ class Run:
     ) -> None:
         self.num, self.is_new, self.opt, self.process = start.num, start.checkpoint is None, opt, process
         self.folder = Path(opt.run_dir, str(start.num))
-        where = f"{process.world} x {process.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        threads = counted(torch.get_num_threads(), "thread")
+        where = f"{process.world} x {process.device}, {threads}, torch {torch.__version__}"
         self.about = f"batch size {opt.batch_size}, seed {opt.seed}, {where}"
         self.log = logging.getLogger(NAME)
         self.progress = Progress()
@@ -142,7 +143,7 @@ class Run:
             self._ema = EMA(self._models[average], self.opt.ema_decay)
         if self._start.checkpoint is not None:
             self._put_back(self._start.checkpoint)
-            done = f"{self.progress.epoch} of {self.opt.epochs} epochs done"
+            done = f"{self.progress.epoch} of {counted(self.opt.epochs, 'epoch')} done"
             self.log.info(f"going on after step {self.progress.step}, {done}")
         # a mask may hold infinities: what is not finite at the start need not be later
         self._finite = {name: bool(tensor.isfinite().all()) for name, tensor in self._named_tensors()}
@@ -355,7 +356,7 @@ class Run:
         self._choice = f", the {'highest' if more_is_better else 'lowest'} {best}" if best else ", the newest"
         self._choice += ", and of equal ones the lowest loss" if "loss" in values and best not in (None, "loss") else ""
         if 0 < self.opt.patience <= progress.worse:
-            self._end(f"no better {best} in {progress.worse} evaluations")
+            self._end(f"no better {best} in {counted(progress.worse, 'evaluation')}")
         summary = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         progress.measured = progress.step
         if not self._paused:
@@ -418,7 +419,7 @@ class Run:
 
     def _end(self, why: str) -> None:
         self.progress.finished = {"why": why, "epochs": self.opt.epochs, "patience": self.opt.patience}
-        self.log.info(f"finished before {self.opt.epochs} epochs: {why}")
+        self.log.info(f"finished before {counted(self.opt.epochs, 'epoch')}: {why}")
 
     def _end_epoch(self, summary: str, best_now: bool) -> None:
         progress = self.progress

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.generated.rendered import render_project
 from tests.reliability.crash.fixtures import Rendered
 from tests.reliability.crash.projects import Change, Project, make, metrics, write_own_data
 
@@ -126,6 +127,24 @@ def test_two_processes_learn_what_one_learns_in_every_task(of_task: Project, wor
         together = an_epoch(of_task, work, 2, accumulate)
         for row, expected in zip(together, alone, strict=True):
             assert row == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"task": "language_model"}, "counts the items of all processes together, so the result does not depend"),
+        ({"task": "segmentation"}, "but for batch norms on CPUs, where each process normalises its own images"),
+        ({"task": "triplet_learning"}, "counts the triplets of all processes together, so the result does not depend"),
+        ({"task": "metric_learning", "data": "features"}, "each process compares its own items."),
+    ],
+    ids=lambda value: " ".join(value.values()) if isinstance(value, dict) else "",
+)
+def test_a_project_says_what_depends_on_how_many_processes_there_are(
+    tmp_path: Path, answers: dict[str, str], said: str
+) -> None:
+    project = render_project(tmp_path / "two", distributed="ddp", **answers)
+
+    assert said in (project / "README.md").read_text().replace("\n", " ")
 
 
 @pytest.mark.nightly

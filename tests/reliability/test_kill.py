@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.crash.faults import POWER_CUTS
-from tests.reliability.crash.fixtures import Rendered
+from tests.reliability.crash.fixtures import LARGE_NETWORKS, Rendered
 from tests.reliability.crash.projects import (
     Fault,
     Outcome,
@@ -186,7 +186,9 @@ def test_dead_at_any_operation_in_every_mode(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("name", "runs"), [("single", 100), *((name, 20) for name in [*MODES[1:], "words", "labels"])])
+@pytest.mark.parametrize(
+    ("name", "runs"), [("single", 100), *((name, 20) for name in [*MODES[1:], "words", "labels", "triplets"])]
+)
 def test_killed_at_random_in_every_mode(
     project: Rendered, work: Path, name: str, runs: int, figure: Callable[..., None]
 ) -> None:
@@ -196,7 +198,9 @@ def test_killed_at_random_in_every_mode(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("name", "runs"), [("boxes", 20), ("detector", 5), ("masks", 20)])
+@pytest.mark.parametrize(
+    ("name", "runs"), [("boxes", 20), ("detector", 5), ("masks", 20), *((name, 3) for name in LARGE_NETWORKS)]
+)
 def test_killed_at_random_with_boxes_and_masks(
     project: Rendered, work: Path, name: str, runs: int, figure: Callable[..., None]
 ) -> None:

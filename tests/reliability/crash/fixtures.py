@@ -11,6 +11,7 @@ import pytest
 from tests.reliability.crash import report
 from tests.reliability.crash.projects import Project, make, write_images, write_own_data
 
+SMALL_IMAGES = ["--image-size", "32", "--batch-size", "8"]
 # The projects that are put to the test, and the settings that make chance matter in them.
 ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "single": ({"logger": "none"}, []),
@@ -94,9 +95,20 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "boxes": ({"task": "detection", "logger": "none"}, []),
     "detector": ({"task": "detection", "logger": "none", "model": "ssdlite", "ema": True}, []),
     "masks": ({"task": "segmentation"}, ["--width", "4"]),
+    # networks of torchvision of 3 to 42 million parameters
+    "fasterrcnn": ({"task": "detection", "logger": "none", "model": "fasterrcnn"}, SMALL_IMAGES),
+    "retinanet": ({"task": "detection", "logger": "none", "model": "retinanet"}, SMALL_IMAGES),
+    "fcos": ({"task": "detection", "logger": "none", "model": "fcos"}, SMALL_IMAGES),
+    "deeplabv3": (
+        {"task": "segmentation", "logger": "none", "model": "deeplabv3_mobilenet_v3_large", "ema": True},
+        SMALL_IMAGES,
+    ),
+    "lraspp": ({"task": "segmentation", "logger": "none", "model": "lraspp_mobilenet_v3_large"}, SMALL_IMAGES),
+    "triplets": ({"task": "triplet_learning", "logger": "none", "ema": True}, []),
 }
+LARGE_NETWORKS = ("fasterrcnn", "retinanet", "fcos", "deeplabv3", "lraspp")
 # Those whose data are no images in folders: what their own tests train on takes the place of the images.
-OWN_DATA = ("words", "labels", "boxes", "detector", "masks")
+OWN_DATA = ("words", "labels", "boxes", "detector", "masks", *LARGE_NETWORKS, "triplets")
 Rendered = Callable[[str], Project]
 
 

@@ -150,7 +150,7 @@ def test_images_are_seen_as_large_as_the_largest_but_for_those_of_photographs(
     for path, (width, height) in zip(paths, sizes, strict=True):
         write_png(torch.zeros(3, height, width, dtype=torch.uint8), path)
 
-    assert module("images").usual_size(paths) == side
+    assert module("images").usual_size(paths, 0) == side
 
 
 @pytest.mark.parametrize(

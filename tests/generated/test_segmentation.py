@@ -142,8 +142,25 @@ def test_losses_are_means_over_the_pixels_that_count(module: Module, weights: tu
     dice = sum(counted[place] * slow_dice(scores[place], masks[place]) for place in (0, 2)) / sum(counted)
     assert float(terms["dice"]) == pytest.approx(dice, abs=1e-5)
     assert float(terms["loss"]) == pytest.approx(2 * float(cross_entropy) + 0.5 * dice, abs=1e-5)
-    with pytest.raises(module("engine").RunError, match="--class-weights has 2 numbers, and there are 5 classes"):
-        module("losses").criterion(scores, masks, module("options").Options(class_weights=(1.0, 2.0)))
+
+
+def test_a_wrong_number_of_class_weights_is_told_at_the_start(module: Module, tmp_path: Path) -> None:
+    for name in "ab":
+        write_image(tmp_path / "train" / "images" / f"{name}.png")
+        write_image(tmp_path / "train" / "masks" / f"{name}.png", mask_of("ab".index(name)))
+    options = module("options").Options
+    for given in ((), (0.0, 1.0, 5.0)):
+        module("data").MyDataset(tmp_path / "train", options(class_weights=given))
+    with pytest.raises(module("engine").RunError, match="--class-weights has 2 numbers, and there are 3 classes"):
+        module("data").MyDataset(tmp_path / "train", options(class_weights=(1.0, 2.0)))
+
+
+@pytest.mark.parametrize("size", [1, 15])
+def test_a_size_of_which_hardly_a_pixel_is_left_is_refused(module: Module, tmp_path: Path, size: int) -> None:
+    write_image(tmp_path / "train" / "images" / "a.png")
+    write_image(tmp_path / "train" / "masks" / "a.png", mask_of(0))
+    with pytest.raises(module("engine").RunError, match=f"--image-size must be at least 16, or 0 .* and is {size}"):
+        module("data").MyDataset(tmp_path / "train", module("options").Options(image_size=size))
 
 
 def test_losses_of_parts_are_those_of_the_whole_and_nothing_that_counts_is_no_nan(module: Module) -> None:

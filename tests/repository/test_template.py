@@ -24,7 +24,7 @@ PARTS = ROOT / "template" / "parts"
 BINARY = re.compile(r"\.(npz|bz2)")
 SOURCES = sorted(path for path in (ROOT / "template").rglob("*") if path.is_file() and not BINARY.search(path.name))
 # The folders of parts that several choices share, and the choices that need no part.
-SHARED = ("data", "sampler")
+SHARED = ("data", "sampler", "survey")
 WITHOUT = {"license": {"none"}}
 
 TAG = re.compile(r"\{%.*?%\}", re.DOTALL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..engine import RunError
 from ..options import Options
 from ..views import IGNORED
 
@@ -17,8 +16,6 @@ def cross_entropy(logits: Tensor, masks: Tensor, opt: Options) -> Tensor:
     in `opt.class_weights`, or 1.
     """
     weights = logits.new_tensor(opt.class_weights).float() if opt.class_weights else None
-    if weights is not None and len(weights) != logits.shape[1]:
-        raise RunError(f"--class-weights has {len(weights)} numbers, and there are {logits.shape[1]} classes")
     losses = F.cross_entropy(
         logits.float(),
         masks.long(),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from scaffold.errors import BadAnswer
@@ -259,6 +260,20 @@ def test_masks_are_found_however_they_lie(module: Module, tmp_path: Path, image:
             assert np.array_equal(dataset.read(number)[1].numpy(), mask_of(number)[0])
     assert train_set.facts["classes"] == ["0", "1", "2"]
     assert train_set.fingerprint() != val_set.fingerprint()
+
+
+def test_a_mask_that_is_painted_over_is_other_data_though_its_file_is_as_large(module: Module, tmp_path: Path) -> None:
+    opt, seen = module("options").Options(image_size=64), set()
+    for value in (1, 2):
+        for number in range(2):
+            write_image(tmp_path / "train" / "images" / f"{number}.png")
+            picture = Image.fromarray(np.where(mask_of(0)[0] > 0, 3 * number or value, 0).astype(np.uint8))
+            (tmp_path / "train" / "masks").mkdir(exist_ok=True)
+            picture.save(tmp_path / "train" / "masks" / f"{number}.bmp")
+        (tmp_path / "train" / "classes.txt").write_text("a\nb\nc\nd\n")
+        seen.add(module("data").MyDataset(tmp_path / "train", opt).fingerprint())
+
+    assert len(seen) == 2
 
 
 def test_a_class_that_train_lacks_and_a_file_that_blurs_are_refused(module: Module, tmp_path: Path) -> None:

@@ -393,7 +393,7 @@ def test_folders_in_classes_are_walked_when_asked(module: Module, tmp_path: Path
 
     files, _, note = listed(module, images / "train")
     assert "inner.png" not in files
-    assert "1 folders in classes, which --nested looks into" in note
+    assert "1 folder in classes, which --nested looks into" in note
     files, names, note = listed(module, images / "train", nested=True)
     assert names[files.index("inner.png")] == "class0"
     assert note == ""
@@ -614,8 +614,11 @@ def test_a_whole_set_is_looked_over(
     assert "4 classes: class0 (15), class1 (12)" in said
     assert "images that cannot be read: 2" in said
     assert all(f"{val / 'class3' / f'{number}.png'} is not an image" in said for number in (1, 2))
-    assert f"images there in train and again in val or test: 1\n  {train}/class1/3.png = {val}/class1/0.png" in said
-    assert f"images there in several classes: 1\n  {train}/class0/again.png = {train}/class2/5.png" in said
+    assert (
+        f"images that are there in train and again in val or test: 1\n  {train}/class1/3.png = {val}/class1/0.png"
+        in said
+    )
+    assert f"images that are there in several classes: 1\n  {train}/class0/again.png = {train}/class2/5.png" in said
     with Image.open("contact_sheet.png") as sheet:
         assert sheet.size == (640, 4 * 78)
         assert len({*sheet.resize((40, 20)).convert("L").tobytes()}) > 20

@@ -1,7 +1,8 @@
 """`python -m <package>.data DIR` tells something of every kind of data, and `--hash` sees every change."""
 
-import os
-import subprocess
+import contextlib
+import io
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.generated.rendered import render_project
+from tests.generated.rendered import importable, render_project
 
 OWN = '''"""Items of one's own."""
 
@@ -31,17 +32,20 @@ class Items:
 
 
 def survey(project: Path, *words: str, code: int = 0) -> str:
-    """What the command says."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"{project.name}.data", *words],
-        cwd=project,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    """What the command says; run in this process, which has imported torch."""
+    said, errors = io.StringIO(), io.StringIO()
+    with (
+        importable(project),
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(errors),
+    ):
+        patch.chdir(project)
+        patch.setattr(sys, "argv", ["data", *words])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(f"{project.name}.data", run_name="__main__")
+    assert (ended.value.code or 0) == code, said.getvalue() + errors.getvalue()
+    return said.getvalue() + errors.getvalue()
 
 
 def write_picture(path: Path, seed: int, size: tuple[int, int] = (24, 16)) -> None:
@@ -66,7 +70,7 @@ def test_boxes_are_counted_and_all_that_cannot_be_read_is_named(tmp_path: Path) 
     assert "  boxes of 2 classes: cat (3 in 3 images), dog (4 in 4 images)" in said
     assert "  1 sizes: 24 x 16 (4)" in said
     assert f"test is left out: there is no folder {data / 'test'}" in said
-    assert f"in train and again in val or test\n  {data}/train/2.png = {data}/val/1.png" in said
+    assert f"in train and again in val or test: 1\n  {data}/train/2.png = {data}/val/1.png" in said
     with Image.open(project / "contact_sheet.png") as sheet:
         assert sheet.size == (1280, 2 * 142)
         assert (255, 255, 0) in {colour for _, colour in sheet.getcolors(1 << 20) or []}

@@ -25,8 +25,8 @@ class Process(ProcessGroup):
         mesh = init_device_mesh(self.device.type, (self.world,))
         policy, norms = MixedPrecisionPolicy(), []
         if opt.precision != "fp32":
-            # the weights stay in 32 bits; they are gathered in 16, and gradients add up in 32. What is computed in which,
-            # autocast says: if FSDP cast what goes into a layer, the boxes of a detector would be rounded
+            # the weights stay in 32 bits; they are gathered in 16, and gradients add up in 32; autocast says what is
+            # computed in which: if FSDP cast what goes into a layer, whatever is measured in pixels would be rounded
             policy = MixedPrecisionPolicy(FORMATS[opt.precision], torch.float32, cast_forward_inputs=False)
             # batch norms stay in 32 bits, like their statistics: torch does not normalise with one of each
             norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]

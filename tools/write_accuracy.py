@@ -54,7 +54,7 @@ SHIPPED = {
     },
     "regression, cnn": Row("r2", ("--task", "regression")),
     "multi_label, cnn": Row("mAP", ("--task", "multi_label")),
-    "triplet_learning, cnn": Row("recall@1", ("--task", "triplet_learning")),
+    "triplet_learning, cnn": Row("triplet_accuracy", ("--task", "triplet_learning")),
     "segmentation, unet": Row("mIoU", ("--task", "segmentation")),
     "detection, yolo_small": Row("mAP50", ("--task", "detection")),
     "language_model": Row(BITS, ("--task", "language_model")),

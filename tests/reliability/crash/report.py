@@ -27,7 +27,7 @@ in every way below and compare what they come to with an undisturbed run: SHA-25
 random generators, where the run stands, every row of `metrics.jsonl`, and the list of images of every batch. Never a
 tolerance, but for B14, where what was trained with another version is measured again. The rows that begin with A are of the generator
 and of updates (`pytest --figures tests/updates tests/health tests/commands tests/conversation`), those that begin with C of data and
-runs as people have them (`pytest --figures tests/generated tests/reliability`).
+runs as people have them (`pytest --figures tests/generated tests/reliability`, C6 with `-m nightly`).
 
 Which answers go together is another proof: projects that hold every pair of answers are rendered and linted on every commit, some of
 them trained. In these, models count by family, so that one of torchvision's ResNets stands for all of them; that each name

@@ -269,7 +269,7 @@ def test_what_is_in_a_folder_is_read_or_told(module: Modules, opt: Any, tmp_path
     dataset = module("data").MyDataset(tmp_path / "train", opt)
 
     assert len(dataset.tokens) == 202  # each ends with a 0
-    assert "(left out: 1 others, such as c.md)" in dataset.describe()
+    assert "(left out: 1 other, such as c.md)" in dataset.describe()
     assert module("text").open_text(tmp_path / "val", opt)[0].tolist() == [ord("v")] * 100
     (tmp_path / "train" / "d.txt").symlink_to("/nowhere")
     assert "d.txt is a link to nowhere" in refused(module, tmp_path, opt)

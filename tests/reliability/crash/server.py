@@ -105,6 +105,8 @@ def child(request: dict[str, Any], package: str) -> None:
     os.dup2(nothing, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    # after a fork torch makes its pool of threads anew at the first call, and two threads that do so at a time end the process
+    import_module("torch").set_num_threads(1)
     try:
         if request["project"] != sys.path[0]:
             take_code_of(request["project"], package)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-import runpy
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from scaffold.render.rendering import render
+from scaffold.trials.trial_data import write_data
 from tests.generated.rendered import importable
 from tests.reliability.test_settings import VARIANTS
 
@@ -34,13 +34,6 @@ def values(kind: str) -> list[list[str]]:
     if kind == "dict[str, float]":
         return [["--{}", word] for word in [*NUMBERS, "1e30"]]
     return [["--{}", word] for word in [*NUMBERS, HUGE if "int" in kind else "1e30"]]
-
-
-def write_data(project: Path, folder: Path) -> Path:
-    """The data that the tests of a project train on."""
-    fixture = runpy.run_path(str(project / "tests" / "conftest.py"))["data_dir"]
-    folder.mkdir()
-    return Path(fixture.__wrapped__(SimpleNamespace(mktemp=lambda name: folder)))
 
 
 def attempt(train: ModuleType, options: Any, *flags: str) -> tuple[Any, str]:
@@ -95,7 +88,8 @@ def test_every_option_with_any_value_is_used_or_refused_in_a_sentence(
             train, options = module("train"), module("options").Options
             monkeypatch.setattr(module("engine.run"), "draw", lambda folder: folder)
             monkeypatch.setattr(train, "load_weights", lambda *_: "", raising=False)
-            data = write_data(folder, tmp_path / f"data_{number}")
+            data = tmp_path / f"data_{number}"
+            write_data(data)
             size = "64" if answers.get("task") == "detection" else "16"
             plain = ["--data-dir", str(data), "--batch-size", "16", "--epochs", "1", "--image-size", size]
             plain = plain if hasattr(options(), "image_size") else plain[:-2]

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scaffold.errors import BadAnswer
-from scaffold.questions.answer_types import PACKAGE, PROJECT, type_of
+from scaffold.questions.answer_types import GROUPS_FROM, LAYER_GROUPS, MODEL, PACKAGE, PROJECT, type_of
+from scaffold.questions.answer_types.own_class import OWN
 from scaffold.questions.answers import Given, complete, gather
 from scaffold.questions.form import Answers, Form
+from scaffold.questions.layer_groups import write_groups
+from scaffold.system.shell import join
 from scaffold.updates import answers_file
 from scaffold.updates.merge import merge
 from scaffold.updates.merged import Merged
@@ -38,7 +41,21 @@ def change(work: Work, flags: Mapping[str, Any]) -> Merged:
             newer = f"{work.recorded.version} made the project; to have what {newest} has   scaffold update"
             error.help = f"{error.help}\n{newer}" if error.help else newer
         raise
-    return change_to(work, answers, said.values)
+    merged = change_to(work, answers, said.values)
+    merged.notes += unchecked_groups(form.fill(answers, PROJECT.of(answers)), said.values)
+    return merged
+
+
+def unchecked_groups(answers: Answers, said: Mapping[str, Any]) -> list[str]:
+    """A note where another model keeps the layer groups of the one before, and its layers are not known here."""
+    name, model, has_head = MODEL.known(answers)
+    if model or MODEL.name not in said or LAYER_GROUPS.name in said or GROUPS_FROM.of(answers) != OWN:
+        return []
+    words = write_groups(LAYER_GROUPS.of(answers), name, model, has_head)
+    if words == ["rest=1"]:
+        return []
+    flags = join([word for group in words for word in (LAYER_GROUPS.flag, group)])
+    return [f"the layer groups stay as they were; whether they fit   scaffold inspect {name} {flags}"]
 
 
 def change_to(work: Work, answers: Answers, said: Iterable[str]) -> Merged:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from scaffold.errors import BadAnswer
 from scaffold.questions.answer_types import MODEL
@@ -277,6 +278,18 @@ def test_predict_never_writes_over_the_images(
 
     assert module("predict").main() == 2
     assert "has the images themselves, which would be written over" in capfd.readouterr().err
+
+
+def test_predict_says_how_to_see_what_scores_less(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "a.png")
+    monkeypatch.setattr(module("predict"), "load_run", lambda *_: (None, {}, torch.nn.Identity(), 1))
+    monkeypatch.setattr(module("predict"), "find", lambda *_: (Image.new("RGB", (4, 4)), []))
+    monkeypatch.setattr(sys, "argv", ["predict", str(tmp_path), str(tmp_path / "a.png"), "--score", "0.7"])
+
+    assert module("predict").main() == 0
+    assert "found 0  (nothing scores 0.7; --score takes less)" in capfd.readouterr().out
 
 
 def test_transforms_that_drop_boxes_drop_their_labels(module: Module, tmp_path: Path) -> None:

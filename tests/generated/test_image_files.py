@@ -560,7 +560,9 @@ def test_what_is_no_file_is_not_waited_for_and_a_pointer_is_named(module: Module
             read(tmp_path / "b.png")
 
 
-def test_a_folder_in_the_place_of_an_image_is_told_as_one(module: Module, tmp_path: Path) -> None:
+def test_what_is_there_in_the_place_of_an_image_is_told(module: Module, tmp_path: Path) -> None:
+    with pytest.raises(module("engine").RunError, match=r"none\.png does not exist$"):
+        module("images").read_image(tmp_path / "none.png")
     with pytest.raises(module("engine").RunError, match=rf"{tmp_path} is a folder; .* as {tmp_path}/\* does"):
         module("images").read_image(tmp_path)
 

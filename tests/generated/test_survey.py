@@ -68,8 +68,8 @@ def test_boxes_are_counted_and_all_that_cannot_be_read_is_named(tmp_path: Path) 
     assert "train: 4 images" in said
     assert "1 box cut at the border of the image" in said
     assert "  boxes of 2 classes: cat (3 in 3 images), dog (4 in 4 images)" in said
-    assert "  1 sizes: 24 x 16 (4)" in said
-    assert f"test is left out: there is no folder {data / 'test'}" in said
+    assert "  1 size: 24 x 16 (4)" in said
+    assert f"no test set: there is no folder {data / 'test'}" in said
     assert f"in train and again in val or test: 1\n  {data}/train/2.png = {data}/val/1.png" in said
     with Image.open(project / "contact_sheet.png") as sheet:
         assert sheet.size == (1280, 2 * 142)

@@ -93,6 +93,19 @@ def test_another_model_brings_its_own_groups(scaffold: Run, history: History, pr
     assert answers_of(project)["layer_groups"][0]["layers"] == ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3"]
 
 
+def test_groups_that_stay_with_a_model_whose_layers_are_not_known_are_told(scaffold: Run, project: Path) -> None:
+    groups = ["--group", "backbone.layer1=0.1", "--group", "rest=1"]
+    assert scaffold("change", "--yes", "--model", "timm:resnet18", *groups).code == 0
+
+    result = scaffold("change", "--yes", "--model", "timm:convnext_tiny")
+
+    assert result.code == 0, result.err
+    assert "whether they fit   scaffold inspect timm:convnext_tiny --group backbone.layer1=0.1\n" in result.err
+    named = scaffold("change", "--yes", "--model", "timm:resnet34", "--group", "backbone.layer2=0.1")
+    assert named.code == 0
+    assert "whether they fit" not in named.err
+
+
 def test_answers_that_differ_are_never_shown_alike(scaffold: Run, history: History, project: Path) -> None:
     result = scaffold("change", "--yes", "--model", "resnet18")
 

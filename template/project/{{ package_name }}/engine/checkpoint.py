@@ -175,7 +175,7 @@ def loaded(checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
         raise RunError(f"{checkpoint.folder} lacks {name}", 4) from None
     except Exception as problem:  # a manifest can be forged, and torch has many words for what it cannot load
         reason = (str(problem) or repr(problem)).splitlines()[-1].strip()
-        raise RunError(f"{checkpoint.folder} does not fit the model: {reason}", 4) from None
+        raise RunError(f"{checkpoint.folder} does not fit the model: {reason:.300}", 4) from None
 
 
 def _num_bytes(content: Any) -> int:

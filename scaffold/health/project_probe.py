@@ -42,8 +42,11 @@ def groups(package: str) -> dict[str, int]:
     facts = defaultdict(lambda: two, NUMBERS, classes=two, image_size=size)
     facts.update(facts_of_a_run(options))
     build = importlib.import_module(f"{package}.model").build_model
-    # before 0.4 what the data tell was among the options
-    model = build(replace(options, **facts)) if hasattr(options, "classes") else build(options, facts)
+    if hasattr(options, "classes"):  # before 0.4 what the data tell was among the options
+        told = {name: value for name, value in facts.items() if hasattr(options, name)}
+        model = build(replace(options, **told))
+    else:
+        model = build(options, facts)
     optim = importlib.import_module(f"{package}.optim")
     if hasattr(optim, "members"):  # before 0.4
         found = optim.members(model)

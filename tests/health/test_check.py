@@ -15,9 +15,11 @@ from scaffold.health.project_code import of_code
 from scaffold.health.project_python import ask_python
 from scaffold.health.references import References
 from scaffold.health.template import of_gone
+from scaffold.render.rendering import render
+from scaffold.updates.template_history import open_history
 from tests.conftest import Run
 from tests.generated.rendered import render_project
-from tests.updates.updating import SEED, History, append, commit, git, history, remove, replace
+from tests.updates.updating import BUNDLE, SEED, History, append, commit, git, history, remove, replace
 
 __all__ = ["history"]  # a fixture
 
@@ -26,6 +28,9 @@ MARKS = {
     "of copier update": ("before updating", "after updating"),
     "of git merge": ("HEAD", "a-branch"),
 }
+
+# The versions that made projects, before this one.
+OLD = ["v0.1.0", "v0.2.0", "v0.3.0", "v0.3.1", "v0.3.2", "v0.3.3", "v0.3.4", "v0.3.5", "v0.3.6", "v0.4.0"]
 
 # A net for nine features alone.
 NET_OF_NINE = """import torch
@@ -234,6 +239,20 @@ def test_the_groups_of_a_project_as_it_was_made_match_its_model_whatever_its_dat
     made = render_project(here / "p", **flags)
 
     assert "groups" in (found := ask_python(made, {"package_name": "p"}, sys.executable)), found
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        version if version in ("v0.3.6", "v0.4.0") else pytest.param(version, marks=pytest.mark.nightly)
+        for version in OLD
+    ],
+)
+def test_the_groups_of_a_project_of_every_version_match_its_model(version: str, here: Path) -> None:
+    template = open_history(str(BUNDLE), "v0.1.0", here / "history").check_out(version, here / "template")
+    render({}, here / "p", template, {"_src_path": "x", "_commit": version})
+
+    assert "groups" in (found := ask_python(here / "p", {"package_name": "p"}, sys.executable)), found
 
 
 def test_a_model_is_built_for_the_data_of_the_newest_run(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from scaffold.health.references import References
 from scaffold.health.template import of_gone
 from scaffold.render.rendering import render
 from scaffold.updates.template_history import open_history
-from tests.conftest import Run
+from tests.conftest import ROOT, Run
 from tests.generated.rendered import render_project
 from tests.updates.updating import BUNDLE, SEED, History, append, commit, git, history, remove, replace
 
@@ -29,8 +30,7 @@ MARKS = {
     "of git merge": ("HEAD", "a-branch"),
 }
 
-# The versions that made projects, before this one.
-OLD = ["v0.1.0", "v0.2.0", "v0.3.0", "v0.3.1", "v0.3.2", "v0.3.3", "v0.3.4", "v0.3.5", "v0.3.6", "v0.4.0"]
+VERSIONS = re.findall(r"refs/tags/(v\S+)", git(ROOT, "bundle", "list-heads", str(BUNDLE)))
 
 # A net for nine features alone.
 NET_OF_NINE = """import torch
@@ -245,7 +245,7 @@ def test_the_groups_of_a_project_as_it_was_made_match_its_model_whatever_its_dat
     "version",
     [
         version if version in ("v0.3.6", "v0.4.0") else pytest.param(version, marks=pytest.mark.nightly)
-        for version in OLD
+        for version in VERSIONS
     ],
 )
 def test_the_groups_of_a_project_of_every_version_match_its_model(version: str, here: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scaffold.errors import BadAnswer
 from scaffold.questions.form import Form
@@ -128,11 +129,71 @@ def test_a_table_that_is_wrong_leaves_no_run_behind(tmp_path: Path) -> None:
     ended = run(project, "train", "--data-dir", str(tmp_path / "data"))
 
     assert ended.returncode == 2
-    assert "names 4 files that are not there or no images" in ended.stderr
+    assert "names 4 files not there, or no image" in ended.stderr
     assert all(f"{name}.png" in ended.stderr for name in "abc")
     assert "d.png" not in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
     assert not (project / "run").exists()
+
+
+ROWS = [("image", "kind"), *((f"in/{number}.png", "dog" if number % 2 else "hot dog") for number in range(8))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(",".join(row) for row in ROWS),
+        "\ufeff" + "\r\n".join(";".join(row) for row in ROWS),
+        "\n".join("\t".join(row) for row in ROWS) + "\n\n",
+        "\n".join(", ".join(f'"{value}"' for value in row) + " " for row in ROWS),
+        "\n".join(f"{number or ''},{','.join(row)}," for number, row in enumerate(ROWS)),
+        "\n".join(",".join(row).replace("/", "\\") for row in ROWS),
+    ],
+    ids=["commas", "semicolons", "tabs", "quotes and spaces", "columns without a name", "backslashes"],
+)
+def test_tables_are_read_as_programs_write_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "all" / "in").mkdir(parents=True)
+    for name, _ in ROWS[1:]:
+        Image.new("RGB", (8, 8), (len(name), 0, 9)).save(tmp_path / "all" / name)
+    (tmp_path / "all" / "table.csv").write_bytes(text.encode())
+
+    with importable(render_project(tmp_path / "table", data="image_table")) as module:
+        found = module("data").MyDataset(tmp_path / "all", module("options").Options())
+
+    assert found.facts["classes"] == ["dog", "hot dog"]
+    assert found.labels.tolist() == [1, 0] * 4
+    assert [os.path.relpath(path, tmp_path / "all") for path in found.paths] == [name for name, _ in ROWS[1:]]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression", "multi_label"])
+def test_an_image_that_is_named_twice_is_never_on_both_sides(tmp_path: Path, task: str) -> None:
+    project = render_project(tmp_path / "table", task=task, data="image_table")
+    lines = ["image,a", *(f"{number}.png,{number % 2}" for number in range(20)), "./0.png,0"]
+    for number in range(20):
+        Image.new("RGB", (8, 8), (number, 0, 9)).save(tmp_path / f"{number}.png")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+
+    with importable(project) as module:
+        with pytest.raises(
+            module("engine").RunError, match=r"names .*0\.png again: one would be trained on and the oth"
+        ):
+            module("data").MyDataset(tmp_path / "train", module("options").Options())
+        for split in ("train", "val"):  # copies may weigh more
+            (tmp_path / f"{split}.csv").write_text("\n".join(lines))
+        assert len(module("data").MyDataset(tmp_path / "train", module("options").Options())) == 21
+
+
+def test_an_image_of_two_classes_is_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "train.csv").write_text("image,kind\na.png,cat\nb.png,dog\na.png,dog\n")
+
+    said = r"line 4 of .* names .*a\.png again, as dog; it is cat above"
+    with (
+        importable(render_project(tmp_path / "table", data="image_table")) as module,
+        pytest.raises(module("engine").RunError, match=said),
+    ):
+        module("data").MyDataset(tmp_path / "train", module("options").Options())
 
 
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ def read_table(folder: Path, opt: Options, known: list[str] | None = None) -> tu
         raise RunError(f"{path} has the label {unknown[0]!r}, which train lacks; add it there or remove it")
     if not known and not any(found):
         raise RunError(f"{path} has no image with a label; there is nothing to learn")
-    paths = [os.path.join(path.parent, row[opt.image_column]) for _, row in lines]
+    paths = [image_path(path, row[opt.image_column]) for _, row in lines]
     by_path: dict[str, set[str]] = {}
     for (number, _), image, some in zip(lines, paths, found, strict=True):
         if by_path.setdefault(image, some) != some:
             raise RunError(f"line {number} of {path} names {image} again, with other labels; one line has all of them")
-    check_images(path, paths)
+    check_images(path, paths, divided)
     labels = torch.tensor([[float(name in some) for name in names] for some in found])
     if not divided:
         return paths, names, labels, ""

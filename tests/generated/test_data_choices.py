@@ -145,7 +145,7 @@ ROWS = [("image", "kind"), *((f"in/{number}.png", "dog" if number % 2 else "hot 
         "\n".join(",".join(row) for row in ROWS),
         "\ufeff" + "\r\n".join(";".join(row) for row in ROWS),
         "\n".join("\t".join(row) for row in ROWS) + "\n\n",
-        "\n".join(", ".join(f'"{value}"' for value in row) + " " for row in ROWS),
+        "\n".join(", ".join(f'"{value}"' for value in row) for row in ROWS),
         "\n".join(f"{number or ''},{','.join(row)}," for number, row in enumerate(ROWS)),
         "\n".join(",".join(row).replace("/", "\\") for row in ROWS),
     ],

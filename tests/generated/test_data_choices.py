@@ -183,6 +183,39 @@ def test_an_image_that_is_named_twice_is_never_on_both_sides(tmp_path: Path, tas
         assert len(module("data").MyDataset(tmp_path / "train", module("options").Options())) == 21
 
 
+@pytest.mark.parametrize(
+    ("data", "other"),
+    [
+        ("folders", "valid/dog/a.png"),
+        ("folders", "validation/dog/a.png"),
+        ("image_table", "valid.csv"),
+        ("arrays", "valid.npz"),
+        ("features", "valid.npz"),
+    ],
+)
+def test_data_for_validation_by_another_name_are_not_passed_over(tmp_path: Path, data: str, other: str) -> None:
+    for number in range(8):
+        (tmp_path / "train" / "abc"[number % 3]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 9)).save(tmp_path / "train" / "abc"[number % 3] / f"{number}.png")
+    rows = [f"train/{'abc'[number % 3]}/{number}.png,{number % 2}" for number in range(8)]
+    (tmp_path / "train.csv").write_text("\n".join(["image,a", *rows]))
+    inputs = np.ones((8, 8, 8) if data == "arrays" else (8, 3))
+    np.savez(tmp_path / "train.npz", inputs=inputs, targets=np.arange(8) % 2)
+    (tmp_path / "valid_names.txt").write_text("no data\n")
+
+    with importable(render_project(tmp_path / "p", data=data)) as module:
+        read, opt = module("data").MyDataset, module("options").Options(data_dir=str(tmp_path))
+        if data in ("arrays", "features"):
+            (tmp_path / "train").rename(tmp_path / "pictures")
+        assert len(read(tmp_path / "val", opt, read(tmp_path / "train", opt).facts)) > 0
+        (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / other).touch()
+        with pytest.raises(
+            module("engine").RunError, match="would not be looked at: what is for validation is called val"
+        ):
+            read(tmp_path / "train", opt)
+
+
 def test_an_image_of_two_classes_is_refused(tmp_path: Path) -> None:
     for name in "ab":
         Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")

@@ -174,6 +174,18 @@ def test_a_text_lies_where_one_likes(module: Modules, opt: Any, tmp_path: Path, 
         assert not [one for one in sets if "--held-out" in one.describe()]
 
 
+@pytest.mark.parametrize("name", ["valid.txt", "validation/a.txt"])
+def test_a_text_for_validation_may_be_called_otherwise(module: Modules, opt: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(bytes(23))
+    (tmp_path / "train.txt").write_bytes(bytes(1000))
+
+    found = {split: module("text").open_text(tmp_path / split, opt) for split in ("train", "val")}
+
+    assert {split: len(tokens) for split, (tokens, _) in found.items()} == {"train": 1000, "val": 23}
+    assert found["val"][1].startswith(str(tmp_path / name))
+
+
 def test_bytes_need_not_be_text(module: Modules, opt: Any, tmp_path: Path) -> None:
     content = bytes(random.Random(0).choices(range(256), k=5000))
     (tmp_path / "one.txt").write_bytes(content)

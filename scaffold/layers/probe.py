@@ -180,6 +180,11 @@ def of_run(folder: str, _: dict[str, Any]) -> Any:
         build = importlib.import_module(f"{package}.model").build_model
         layers = importlib.import_module(f"{package}.optim").LAYERS
     except ImportError as error:
+        if error.name == f"{package}.engine":
+            said = (
+                "a run of a project from before 0.4 cannot be looked at; bring it up to date (scaffold update), or name"
+            )
+            raise Wrong("answer", f"{said} the class of its model, as in {package}.model:CNN") from None
         raise Wrong("missing", f"the project cannot be imported by {sys.executable}: {error}") from None
     try:
         opt, facts = engine.read_options(Path(place), options), history.read_record(Path(place)).facts

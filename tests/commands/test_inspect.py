@@ -4,6 +4,8 @@ import json
 import os
 import shlex
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from scaffold.layers.model import of_tensors
 from scaffold.layers.report import as_text
 from scaffold.questions.layer_groups import read_groups
 from tests.conftest import Run
+from tests.generated.rendered import render_project
 
 NETS = '''"""Networks to look at."""
 
@@ -314,3 +317,23 @@ def test_layers_within_layers_of_a_file_can_be_groups(scaffold: Run, nets: Path)
     assert ["layers", "0.5", "24", "66.7", "%", "layers.0", "layers.2", "layers.10"] in words
     assert ["head", "4", "11.1", "%", "head"] in words
     assert words[-1][3:] == ["--group", "layers.1=0.1", "--group", "layers:layers.0+layers.2+layers.10=0.5"]
+
+
+def test_a_run_is_shown_with_its_groups_and_one_of_before_the_engine_is_told(
+    scaffold: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = render_project(here / "p", groups_from="fine-tune")
+    with (project / ".copier-answers.yml").open("a") as file:
+        file.write("_commit: v0.5.0\n")
+    train = [sys.executable, "-m", "p.train", "--epochs", "1", "--batch-size", "1024"]
+    subprocess.run(train, cwd=project, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    monkeypatch.chdir(project)
+
+    shown = json.loads(scaffold("inspect", "run/1", "--json").out)
+    (project / "p" / "engine").rename(project / "p" / "machinery")
+    before = scaffold("inspect", "run/1")
+
+    assert [(group["name"], group["lr"]) for group in shown["groups"]] == [("backbone", 0.1), ("head", 1.0)]
+    assert shown["parameters"] == 94_762
+    assert before.code == 2
+    assert "from before 0.4 cannot be looked at; bring it up to date (scaffold update)" in before.err

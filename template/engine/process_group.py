@@ -160,7 +160,7 @@ class ProcessGroup:
         problems = {rank: one for rank, one in enumerate(found) if one}
         for rank, one in problems.items():
             shared = len(problems) == self.world and len(set(map(str, problems.values()))) == 1
-            raise one if shared else RunError(f"{one} (rank {rank})", one.code)
+            raise one if shared else RunError(f"rank {rank}: {one}", one.code)
 
     def check_equal(self, facts: dict[str, Any]) -> None:
         """Raises an error in all processes if their facts differ."""

@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
 from tests.generated.rendered import importable, render_project
@@ -296,19 +298,104 @@ def test_a_disk_that_fails_at_any_time_is_not_a_damaged_file(
     assert [text for text in said if not re.search(r"some\S+ cannot be read \(Input/output error\)", text)] == []
 
 
+def as_a_script_saves_it(net: nn.Module, path: Path) -> None:
+    """As torchvision's own training of detectors and segmentation does."""
+    torch.save({"model": net.state_dict(), "args": argparse.Namespace(lr=0.1), "epoch": 3}, path)
+
+
+def as_an_object(net: nn.Module, path: Path) -> None:
+    torch.save(net, path)
+
+
+def as_an_object_under_a_key(net: nn.Module, path: Path) -> None:
+    torch.save({"epoch": 3, "ema": None, "model": net}, path)
+
+
+@pytest.mark.parametrize(
+    "save", [as_a_script_saves_it, as_an_object, as_an_object_under_a_key], ids=lambda save: save.__name__
+)
 @WEIGHTS
 def test_what_is_typed_for_a_pickle_makes_a_file_that_is_loaded(
-    module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path
+    module: Module, net: nn.Module, tmp_path: Path, save: Callable[[nn.Module, Path], None]
 ) -> None:
-    namespace(state, tmp_path / "some.pt")
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    save(net, tmp_path / "some.pt")
     with pytest.raises(module("engine").RunError) as found:
         load(module, net, tmp_path / "some.pt")
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
 
     code = str(found.value).split('python -c "')[1].split('"   and give')[0]
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    project = Path(str(module("model").__file__)).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 
     load(module, net, tmp_path / "w.pt")
     assert_loaded(net, state)
+
+
+def under_keys(donor: nn.Module, folder: Path) -> str:
+    torch.save({"epoch": 3, "ema": prefixed(donor.state_dict(), "module._orig_mod.")}, folder / "some.pt")
+    return "some.pt"
+
+
+def averaged(donor: nn.Module, folder: Path) -> str:
+    torch.save(torch.optim.swa_utils.AveragedModel(donor).state_dict(), folder / "some.pt")
+    return "some.pt"
+
+
+def in_capitals(donor: nn.Module, folder: Path) -> str:
+    save_model(donor, str(folder / "some.SAFETENSORS"))  # tied weights by one of their names only
+    return "some.SAFETENSORS"
+
+
+def in_shards(donor: nn.Module, folder: Path) -> str:
+    net = nn.ModuleDict({"model": donor})
+    save_model(net, str(folder / "whole.safetensors"))
+    with safe_open(folder / "whole.safetensors", "pt") as whole:
+        names = {name: f"some-{number % 2 + 1}-of-2.safetensors" for number, name in enumerate(whole.keys())}
+        for file in {*names.values()}:
+            save_file({name: whole.get_tensor(name) for name in names if names[name] == file}, folder / file)
+    (folder / "some.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    return "some-2-of-2.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        ("detection", "yolo_small"),
+        pytest.param("detection", "ssdlite", marks=pytest.mark.nightly),
+        pytest.param("segmentation", "unet", marks=pytest.mark.nightly),
+        ("segmentation", "lraspp_mobilenet_v3_large"),
+        ("language_model", "transformer"),
+    ],
+)
+@WEIGHTS
+def test_weights_of_other_tasks_are_loaded_as_people_have_them(tmp_path: Path, task: str, model: str) -> None:
+    flags = {"task": task, "weights": "file", "logger": "none", **({"model": model} if model != "transformer" else {})}
+    with importable(render_project(tmp_path / "odd", **flags)) as modules:
+        opt, error, pretrained = modules("options").Options(), modules("engine").RunError, modules("pretrained")
+        text = {"tokenizer": "bytes", "vocabulary": 256, "block": 16}
+        nets = [
+            modules("model").build_model(opt, {"classes": ["a", "b", "c"][:count], "image_size": 64, **text})
+            for count in (2, 3)
+        ]
+        net, wanted = nets[0], nets[1].state_dict()
+        for make in (under_keys, averaged, in_capitals, in_shards):
+            for parameter in net.parameters():
+                nn.init.zeros_(parameter)
+            pretrained.load_pretrained(net, pretrained.read_weights(tmp_path / make(nets[1], tmp_path)))
+            given = {
+                name: value for name, value in net.state_dict().items() if not name.startswith((*pretrained.SKIP,))
+            }
+            assert given
+            assert [name for name, value in given.items() if not torch.equal(value, wanted[name])] == [], make.__name__
+
+        first = next(iter(wanted))
+        torch.save({**wanted, first: torch.full_like(wanted[first], math.nan)}, tmp_path / "nan.pt")
+        with pytest.raises(error, match=f"the weights hold NaN, in {re.escape(first)};"):
+            pretrained.load_pretrained(net, pretrained.read_weights(tmp_path / "nan.pt"))
+        assert bool(net.state_dict()[first].isfinite().all())
 
 
 def refused(*_: Any, **__: Any) -> Any:

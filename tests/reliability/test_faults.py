@@ -324,6 +324,31 @@ def test_a_signal_while_waiting_for_a_worker_saves_at_once(project: Rendered, wo
     assert outcome(work / "whole").differs(outcome(work / "run")) == []
 
 
+@pytest.mark.parametrize("name", ["ddp_plain", pytest.param("fsdp_plain", marks=pytest.mark.nightly)])
+def test_a_signal_while_one_of_several_waits_for_a_worker_stops_all_before_they_are_killed(
+    project: Rendered, work: Path, name: str
+) -> None:
+    ranks = project(name)
+    flags = [*EPOCHS, "--cache-mb", "0", "--num-workers", "1"]
+    assert ranks.run(work / "whole", *flags).code == 0
+    one = {"package": ranks.package, "where": "step", "number": 15, "group": True}
+    saved = ranks.run(work / "run", *flags, "--agree-every", "1", faults=[("signal_in", {**one, "time_": 3})])
+    assert saved.code == 143, saved.said
+    hang: Fault = ("bad_worker", {"package": ranks.package, "what": "hang", "number": 30})
+
+    began = time.monotonic()
+    stopped = ranks.run(work / "run", *flags, faults=[hang, ("signal_in", {**one, "time_": 1})])
+
+    assert sorted(stopped.codes) == [1, 5], stopped.said
+    assert time.monotonic() - began < 5 + 10 + 10
+    assert re.search(r"stopped by a signal, not saved: no loader worker answered for \d+ seconds", stopped.said)
+    assert stopped.said.count("another process was lost") == 1, stopped.said
+    assert "Traceback" not in stopped.said
+    again = ranks.run(work / "run", *flags)
+    assert "going on after step 3" in again.said
+    assert outcome(work / "whole").differs(outcome(work / "run")) == []
+
+
 @pytest.mark.parametrize(
     "fault",
     [

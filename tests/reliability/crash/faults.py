@@ -221,7 +221,7 @@ def picture(package: str) -> None:
 def signal_in(
     package: str, where: str, time_: int, number: int, group: bool = False, again: int = 0, only_rank: int = 0
 ) -> None:
-    """Sends a signal to this process or its whole group at the n-th forward, backward, evaluation or worker start."""
+    """Signals this process or its whole group at the n-th step, forward, backward, evaluation or worker start."""
     if rank_here() != only_rank:
         return
     import torch
@@ -239,7 +239,9 @@ def signal_in(
             if again:
                 threading.Timer(1.2, os.kill, (os.getpid(), again)).start()
 
-    if where in ("forward", "backward"):
+    if where == "step":
+        before_each_step(package, now)
+    elif where in ("forward", "backward"):
 
         def watch(net: Any) -> None:
             if where == "forward":

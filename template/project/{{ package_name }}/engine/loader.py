@@ -325,7 +325,7 @@ def load(loader: Loader) -> Iterator[list[Part]]:
             iterator = iter(loader)
         except OSError as problem:
             no_resources(problem)
-    waited, patience = 0.0, loader.dataset.timeout
+    waited, patience = 0, loader.dataset.timeout
     while True:
         try:
             parts = next(iterator, None)
@@ -342,17 +342,22 @@ def load(loader: Loader) -> Iterator[list[Part]]:
                 raise worker_died(_how_workers_ended(iterator) or problem) from None
             if "DataLoader timed out" not in str(problem):
                 raise
-            if Signals.asked and batch_sampler(loader).process.world == 1:  # several would have to agree on it
+            if Signals.asked and batch_sampler(loader).process.world == 1:
                 raise Stop from None
-            waited += loader.timeout
+            if Signals.asked:  # several would have to agree on it, and launchers kill after 30 seconds
+                patience = min(patience, waited + 10)
+            waited += int(loader.timeout)
             if waited >= patience:
                 read = ", ".join(loader.dataset.items_read())
-                reason = f"no loader worker answered for {patience} seconds (read last: {read})"
+                reason = f"no loader worker answered for {waited} seconds (read last: {read})"
+                if Signals.asked:
+                    reason = f"stopped by a signal, not saved: {reason}"
+                    raise RunError(f"{reason}; the same command continues the run", 5) from None
                 raise RunError(f"{reason}; raise --loader-timeout, or look at the disk") from None
         else:
             if parts is None:
                 return
-            waited = 0.0
+            waited = 0
             yield parts
 
 

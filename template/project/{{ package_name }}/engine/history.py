@@ -255,7 +255,7 @@ def _command(flag: str) -> str:
     words = sys.argv[1:]
     if flag == "--new-run" and "--run" in words:
         del words[words.index("--run") : words.index("--run") + 2]
-    words = [word for word in words if flag != "--new-run" or not word.startswith("--run=")]
+    words = [word for word in words if flag != "--new-run" or not word.startswith(("--run=", "--data-changed"))]
     start = "torchrun ..." if "RANK" in os.environ else "python"
     return f"{start} -m {__package__.partition('.')[0]}.train {shlex.join([*words, flag])}"
 

@@ -17,7 +17,7 @@ from tests.reliability.crash.projects import Change, metrics, outcome
 
 pytest_plugins = ["tests.reliability.crash.fixtures"]
 
-# one that changes what an item is, one that changes a step, one that changes the metrics
+# it changes a step, and what a run keeps
 EVERY_COMMIT = ("two-optimizers",)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 

@@ -42,6 +42,7 @@ AIMS = {
     "image-and-columns": Aim(
         ("data.py", "evaluate.py", "images.py", "model.py", "options.py", "predict.py", "train.py"), 80, 2
     ),
+    "auxiliary-loss": Aim(("losses", "model.py", "optim.py", "options.py"), 16, 0),
 }
 
 

@@ -48,11 +48,11 @@ def change(work: Work, flags: Mapping[str, Any]) -> Merged:
 
 def unchecked_groups(answers: Answers, said: Mapping[str, Any]) -> list[str]:
     """A note where another model keeps the layer groups of the one before, and its layers are not known here."""
-    name, model, has_head = MODEL.known(answers)
-    if model or MODEL.name not in said or LAYER_GROUPS.name in said or GROUPS_FROM.of(answers) != OWN:
+    if MODEL.name not in said or LAYER_GROUPS.name in said or answers.get(GROUPS_FROM.name) != OWN:
         return []
-    words = write_groups(LAYER_GROUPS.of(answers), name, model, has_head)
-    if words == ["rest=1"]:
+    name, model, has_head = MODEL.known(answers)
+    words = [] if model else write_groups(LAYER_GROUPS.of(answers), name, model, has_head)
+    if words in ([], ["rest=1"]):
         return []
     flags = join([word for group in words for word in (LAYER_GROUPS.flag, group)])
     return [f"the layer groups stay as they were; whether they fit   scaffold inspect {name} {flags}"]

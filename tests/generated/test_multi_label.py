@@ -118,7 +118,8 @@ def test_a_wrong_number_of_weights_is_told_at_the_start(module: Module, tmp_path
     from torchvision.io import write_png
 
     write_png(torch.zeros(3, 8, 8, dtype=torch.uint8), str(tmp_path / "0.png"))
-    (tmp_path / "table.csv").write_text("image,cat,dog,cow\n" + "0.png,1,0,1\n" * 10)
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.csv").write_text("image,cat,dog,cow\n" + "0.png,1,0,1\n" * 10)
     for given in ((), (2.0,), (1.0, 2.0, 3.0)):
         module("data").MyDataset(tmp_path / "train", module("options").Options(pos_weight=given))
     with pytest.raises(module("engine").RunError, match="--pos-weight has 2 numbers, but there are 3 labels"):

@@ -121,6 +121,7 @@ def make_fork(world: World) -> str:
     return released
 
 
+@pytest.mark.figure("A3 forks", "a fork released, its projects updated, the upstream merged, by scaffold and by copier")
 @pytest.mark.parametrize("own", [".", pytest.param("+lab.", marks=pytest.mark.nightly)])
 def test_projects_follow_a_fork_and_through_it_its_upstream(tmp_path: Path, own: str) -> None:
     world = make_world(tmp_path, own)
@@ -195,6 +196,7 @@ def test_projects_follow_a_fork_and_through_it_its_upstream(tmp_path: Path, own:
     assert tree(by_another) == tree(project)
 
 
+@pytest.mark.figure("A3 forks", "a fork released, its projects updated, the upstream merged, by scaffold and by copier")
 @pytest.mark.nightly
 def test_a_project_of_the_upstream_becomes_one_of_the_fork(tmp_path: Path) -> None:
     world = make_world(tmp_path, ".")

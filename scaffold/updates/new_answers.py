@@ -42,15 +42,15 @@ def change(work: Work, flags: Mapping[str, Any]) -> Merged:
             error.help = f"{error.help}\n{newer}" if error.help else newer
         raise
     merged = change_to(work, answers, said.values)
-    merged.notes += unchecked_groups(form.fill(answers, PROJECT.of(answers)), said.values)
+    merged.notes += unchecked_groups(form, answers, said.values)
     return merged
 
 
-def unchecked_groups(answers: Answers, said: Mapping[str, Any]) -> list[str]:
+def unchecked_groups(form: Form, answers: Answers, said: Mapping[str, Any]) -> list[str]:
     """A note where another model keeps the layer groups of the one before, and its layers are not known here."""
     if MODEL.name not in said or LAYER_GROUPS.name in said or answers.get(GROUPS_FROM.name) != OWN:
         return []
-    name, model, has_head = MODEL.known(answers)
+    name, model, has_head = MODEL.known(form.fill(answers, PROJECT.of(answers)))
     words = [] if model else write_groups(LAYER_GROUPS.of(answers), name, model, has_head)
     if words in ([], ["rest=1"]):
         return []

@@ -1,6 +1,5 @@
 """What `update` and `change` have in common: what there is to know of a project, and the yes before it is changed."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,12 +9,16 @@ from scaffold.conversation.output import as_json_text, has_somebody, show, use_c
 from scaffold.errors import BadAnswer, Cancelled, ScaffoldError, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scaffold.updates.merged import Merged
     from scaffold.updates.work import Work
 
 
-def project_here() -> Path:
+def project_here() -> "Path":
     """The project that the user is in."""
+    from pathlib import Path
+
     from scaffold.system.shell import join
     from scaffold.updates.answers_file import find
 

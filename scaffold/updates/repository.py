@@ -49,6 +49,6 @@ def check_clean(project: Path, prefix: str) -> None:
         )
     raise Refused(
         f"{count} with changes that are not committed ({status[0][3:]}{', …' if len(status) > 1 else ''})",
-        help=f"commit them          {commit_all(prefix, 'Before the update')}\n"
+        help=f"commit them          {commit_all(prefix, 'My changes')}\n"
         f"or put them aside    git stash --include-untracked{only(prefix)}",
     )

@@ -56,6 +56,16 @@ def yolo(boxes: list[tuple[int, int, int, int, str]]) -> str:
     return "".join(lines)
 
 
+def yolo_polygons(boxes: list[tuple[int, int, int, int, str]]) -> str:
+    """The boxes as polygons of six corners, two of them on sides."""
+    lines = ""
+    for left, top, right, bottom, name in boxes:
+        corners = [(left, top), ((left + right) / 2, top), (right, top), (right, bottom), (left, bottom)]
+        corners += [(left, (top + bottom) / 2)]
+        lines += " ".join([str(NAMES.index(name)), *(f"{x / 40} {y / 20}" for x, y in corners)]) + "\n"
+    return lines
+
+
 def voc(name: str, boxes: list[tuple[int, int, int, int, str]]) -> str:
     objects = [
         f"<object><name>{kind}</name><bndbox><xmin>{left + 1}</xmin><ymin>{top + 1}</ymin><xmax>{right}</xmax>"
@@ -85,6 +95,7 @@ def write_split(folder: Path, layout: str, split: str) -> None:
         images, labels = {
             "side by side": (f"{split}/{name}.png", f"{split}/{name}.txt"),
             "images and labels": (f"images/{split}/{name}.png", f"labels/{split}/{name}.txt"),
+            "polygons": (f"{split}/{name}.png", f"{split}/{name}.txt"),
             "valid": (
                 f"{split.replace('val', 'valid')}/images/{name}.png",
                 f"{split.replace('val', 'valid')}/labels/{name}.txt",
@@ -96,7 +107,8 @@ def write_split(folder: Path, layout: str, split: str) -> None:
         write_image(folder / images)
         if labels:
             (folder / labels).parent.mkdir(parents=True, exist_ok=True)
-            (folder / labels).write_text(voc(name, boxes) if labels.endswith(".xml") else yolo(boxes))
+            write = yolo_polygons if layout == "polygons" else yolo
+            (folder / labels).write_text(voc(name, boxes) if labels.endswith(".xml") else write(boxes))
     if layout == "voc lists":
         listed = folder / "ImageSets" / "Main" / f"{split}.txt"
         listed.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +120,9 @@ def write_split(folder: Path, layout: str, split: str) -> None:
         (folder / "annotations" / f"captions_{split}2017.json").write_text('{"images": [], "annotations": []}')
 
 
-@pytest.mark.parametrize("layout", ["side by side", "images and labels", "valid", "voc", "voc lists", "coco"])
+@pytest.mark.parametrize(
+    "layout", ["side by side", "images and labels", "polygons", "valid", "voc", "voc lists", "coco"]
+)
 @pytest.mark.parametrize("above", [False, True])
 def test_the_same_data_are_the_same_boxes_however_they_lie(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, above: bool
@@ -136,6 +150,7 @@ def test_the_same_data_are_the_same_boxes_however_they_lie(
     assert train_set.fingerprint() != val_set.fingerprint()
     assert "1 image without a box" in train_set.describe()
     assert "left out" not in train_set.describe()
+    assert ("3 polygons read as boxes" in train_set.describe()) == (layout == "polygons")
 
 
 @pytest.mark.parametrize(

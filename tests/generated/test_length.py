@@ -132,3 +132,11 @@ def test_one_of_anything_is_told_as_one(module: Module) -> None:
 
     assert module("engine.plan").length(opt, 1) == "1 epoch of 1 step of 1 item: 1 step"
     assert [counted(0, "box"), counted(1, "class"), counted(2, "class")] == ["0 boxes", "1 class", "2 classes"]
+
+
+def test_steps_that_end_within_an_epoch_are_told_to_be_whole_epochs(module: Module) -> None:
+    opt = replace(module("options").Options(), epochs=2, batch_size=8, steps=9)
+    length = module("engine.plan").length
+
+    assert length(opt, 6) == "2 epochs of 6 steps of 8 items: 12 steps (--steps 9 in whole epochs)"
+    assert length(replace(opt, steps=12), 6) == "2 epochs of 6 steps of 8 items: 12 steps"

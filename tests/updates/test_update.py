@@ -718,7 +718,7 @@ def test_a_tree_with_changes_is_refused_with_what_to_type(
     result = scaffold("update", "--yes")
 
     assert result.code == 3
-    assert 'git add -A && git commit -m "Before the update"' in result.err
+    assert 'git add -A && git commit -m "My changes"' in result.err
     assert "git stash --include-untracked" in result.err
     assert tree(project) == before
 

@@ -43,7 +43,8 @@ def plan(groups: str, rates: dict[str, list[float]], steps: int, opt: RunOptions
 def length(opt: RunOptions, steps: int) -> str:
     """How long a training of epochs of so many steps is."""
     parts = counted(opt.epochs, "epoch"), counted(steps, "step"), counted(opt.batch_size, "item")
-    return f"{' of '.join(parts)}: {counted(opt.epochs * steps, 'step')}"
+    whole = f" (--steps {opt.steps} in whole epochs)" if 0 < opt.steps != opt.epochs * steps else ""
+    return f"{' of '.join(parts)}: {counted(opt.epochs * steps, 'step')}{whole}"
 
 
 def too_short(opt: RunOptions, steps: int) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -100,9 +100,9 @@ class ProcessGroup:
         """The model on the device, to be evaluated."""
         return net.to(self.device)
 
-    def autocast(self, opt: RunOptions) -> torch.autocast:
+    def autocast(self, opt: RunOptions) -> AbstractContextManager[Any]:
         """Around a forward pass: computes in the number format of `--precision`."""
-        return torch.autocast(self.device.type, FORMATS[opt.precision], enabled=opt.precision != "fp32")
+        return torch.autocast(self.device.type, FORMATS[opt.precision]) if opt.precision != "fp32" else nullcontext()
 
     @contextmanager
     def evaluating(self, net: nn.Module) -> Iterator[None]:

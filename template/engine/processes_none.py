@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -52,9 +52,9 @@ class Process:
         """The model on the device, to be evaluated."""
         return net.to(self.device)
 
-    def autocast(self, opt: RunOptions) -> torch.autocast:
+    def autocast(self, opt: RunOptions) -> AbstractContextManager[Any]:
         """Around a forward pass: computes in the number format of `--precision`."""
-        return torch.autocast(self.device.type, FORMATS[opt.precision], enabled=opt.precision != "fp32")
+        return torch.autocast(self.device.type, FORMATS[opt.precision]) if opt.precision != "fp32" else nullcontext()
 
     @contextmanager
     def evaluating(self, net: nn.Module) -> Iterator[None]:

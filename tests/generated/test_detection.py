@@ -60,7 +60,13 @@ def yolo_polygons(boxes: list[tuple[int, int, int, int, str]]) -> str:
     """The boxes as polygons of six corners, two of them on sides."""
     lines = ""
     for left, top, right, bottom, name in boxes:
-        corners = [(left, top), ((left + right) / 2, top), (right, top), (right, bottom), (left, bottom)]
+        corners: list[tuple[float, float]] = [
+            (left, top),
+            ((left + right) / 2, top),
+            (right, top),
+            (right, bottom),
+            (left, bottom),
+        ]
         corners += [(left, (top + bottom) / 2)]
         lines += " ".join([str(NAMES.index(name)), *(f"{x / 40} {y / 20}" for x, y in corners)]) + "\n"
     return lines

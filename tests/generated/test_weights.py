@@ -111,6 +111,24 @@ def test_weights_under_a_key_and_with_a_prefix_are_loaded(
 
 
 @WEIGHTS
+def test_weights_of_a_part_of_the_model_are_loaded_into_it(
+    module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """As those of a plain resnet50 into the backbone of a detector."""
+    wrapped = nn.ModuleDict({"backbone": nn.ModuleDict({"body": net}), "rpn": nn.Linear(2, 2)})
+    torch.save(prefixed(state, "module."), tmp_path / "some.pt")
+    content = module("pretrained").read_weights(tmp_path / "some.pt")
+    skip = ["rpn", "backbone.body.classifier"]
+
+    report = module("pretrained").load_pretrained(wrapped, content, skip)
+
+    assert_loaded(net, state)
+    assert "tensors loaded (without module. into backbone.body); random: " in report
+    with pytest.raises(module("engine").RunError, match="2 of .* tensors are missing"):
+        module("pretrained").load_pretrained(wrapped, prefixed(state, "backbone.body."), skip[1:])
+
+
+@WEIGHTS
 def test_of_two_that_fit_the_first_is_taken_and_the_other_told(
     module: Module, net: nn.Module, state: dict[str, Tensor], tmp_path: Path
 ) -> None:

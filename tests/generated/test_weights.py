@@ -124,7 +124,7 @@ def test_weights_of_a_part_of_the_model_are_loaded_into_it(
 
     assert_loaded(net, state)
     assert "tensors loaded (without module. into backbone.body); random: " in report
-    with pytest.raises(module("engine").RunError, match="2 of .* tensors are missing"):
+    with pytest.raises(module("engine").RunError, match=r"2 of .* tensors are missing"):
         module("pretrained").load_pretrained(wrapped, prefixed(state, "backbone.body."), skip[1:])
 
 

@@ -136,6 +136,7 @@ DATA: dict[str, Callable[[], tuple[Images, Images]]] = {
     "glyphs of 200 letters": lambda: glyphs(16, letters(200), 1),
     "photographs": lambda: photographs(64, 64, 30),
     "photographs of 32 x 32": lambda: photographs(32, 32, 30),
+    "photographs of 128 x 128": lambda: photographs(128, 128, 30),
     "MNIST, PNG": mnist,
     "MNIST, JPEG": mnist,
 }

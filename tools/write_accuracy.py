@@ -84,9 +84,9 @@ def beside(data: str, measured: str = "accuracy") -> dict[str, Row]:
 
 SMALL: dict[str, Row] = {}
 for data, learned in (("20 digits a class", "digits 0 to 7"), ("5 digits a class", "glyphs of digits")):
-    SMALL |= {f"{data}: cnn from nothing": Row(data=data, seeds=3), **beside(data)}
+    SMALL |= {f"{data}: cnn from nothing": Row(data=data), **beside(data)}
     SMALL |= {
-        f"{data} after {learned}: {name}": Row("accuracy", (*BEGIN, groups), flags, data, learned, seeds=3)
+        f"{data} after {learned}: {name}": Row("accuracy", (*BEGIN, groups), flags, data, learned)
         for name, (groups, flags) in STRATEGIES.items()
     }
 TEN, UNEVEN, LETTERS = "10 digits a class", "digits from 100 to 2 a class", "glyphs of 200 letters"
@@ -114,14 +114,16 @@ AUGMENTATIONS: dict[str, tuple[str, ...]] = {
     "--cutmix 1": ("--cutmix", "1"),
 }
 ONLY_CROPS = "--flip --crop-scale 0.35, nothing else"
+SMALLER, LARGER = "photographs of 32 x 32", "photographs of 128 x 128"
 AUGMENTED = {
     "photographs: cnn": Row(data="photographs", seeds=2),
     **beside("photographs"),
-    **{f"photographs: {name}": Row(flags=flags, data="photographs", seeds=2) for name, flags in AUGMENTATIONS.items()},
-    "photographs of 32 x 32: cnn": Row(data="photographs of 32 x 32", seeds=3),
-    f"photographs of 32 x 32: {ONLY_CROPS}": Row(
-        flags=AUGMENTATIONS[ONLY_CROPS], data="photographs of 32 x 32", seeds=3
-    ),
+    f"photographs: {ONLY_CROPS}": Row(flags=AUGMENTATIONS[ONLY_CROPS], data="photographs", seeds=2),
+    f"{SMALLER}: cnn": Row(data=SMALLER, seeds=3),
+    **{f"{SMALLER}: {name}": Row(flags=flags, data=SMALLER, seeds=3) for name, flags in AUGMENTATIONS.items()},
+    f"{LARGER}: cnn": Row(data=LARGER, seeds=2),
+    **beside(LARGER),
+    f"{LARGER}: {ONLY_CROPS}": Row(flags=AUGMENTATIONS[ONLY_CROPS], data=LARGER, seeds=2),
     f"{TEN}: cnn, {ONLY_CROPS}": Row(flags=AUGMENTATIONS[ONLY_CROPS], data=TEN, seeds=3),
 }
 ROWS = {**SHIPPED, **SMALL, **MNIST, **AUGMENTED}
@@ -170,7 +172,7 @@ REASONS = """
 | no `--balance` unless typed; a run says when classes differ by a factor of ten | it gains 5 points of balanced accuracy at 1:50, and moves probabilities away from how often classes come |
 | images moved by 8%, turned by 10 degrees, zoomed by 10% | digits: they stay what they are, which a mirrored one does not |
 | random crops of 35% of the area and more, mirrored, nothing else, where weights of ImageNet or timm say that images are photographs | a cnn from nothing: 78% instead of 71% on photographs of 32 x 32, 82% instead of 80% at 64 x 64. With such weights it is torchvision's recipe, not measured, as they could not be had here |
-| no colours, RandAugment, mixup or cutmix | what they gain is not measured |
+| no colours, RandAugment, mixup or cutmix | on small photographs, three seeds each: crops and mirroring alone have 78 %, with colours 68 % and with TrivialAugment 73 %; the defaults have 71 %, with mixup 69 % and with cutmix 71 % |
 | no moving average | the first table: it is not better than the weights |
 | batch norms of `mobilenet_v3`, `mnasnet` and others follow at 0.1 | torchvision's 0.01 and 0.0003 are for far more steps: on the digits that ship, mobilenet_v3_small had 10% in evaluation after 220 steps, when its training loss was 0.13; at 0.1 it has 99.2% after 440 |
 | small images are enlarged to 32 pixels only | mobilenet_v3_small at 64 instead: 99.4%, in 1.8 times the time; regnet_y_400mf at 32: 97.5%, shufflenet_v2_x0_5: 96.3% (trials, one seed each) |
@@ -262,7 +264,7 @@ def baseline(row: Row) -> tuple[list[float], float]:
     began = time.monotonic()
     train, val = DATA[row.data]()
     if row.baseline == "torch":
-        told = plain_loop.predictions(train, val, photographs=row.data == "photographs")
+        told = plain_loop.predictions(train, val, photographs=row.data.startswith("photographs"))
     else:
         inputs: list[Any] = [[pixels.ravel() / 255 for pixels, _ in images] for images in (train, val)]
         model = {"SVC": SVC(C=10), "neighbour": KNeighborsClassifier(1)}[row.baseline]

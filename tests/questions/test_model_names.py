@@ -119,3 +119,16 @@ def test_the_list_of_models_has_every_name(scaffold: Run) -> None:
     assert {*Form(paths.template_root()).questions["torchvision_models"].default} <= {
         line.split()[0] for line in result.out.splitlines()
     }
+
+
+@pytest.mark.parametrize(
+    ("answers", "rate"),
+    [
+        ({"model": "squeezenet1_1", "optimizer": "sgd"}, 0.01),  # at 0.05 it learns next to nothing
+        ({"model": "squeezenet1_1"}, 0.002),
+        ({"model": "vgg11_bn", "optimizer": "sgd"}, 0.05),
+        ({"model": "resnet18", "optimizer": "sgd"}, 0.05),
+    ],
+)
+def test_models_without_normalisation_learn_slowly_with_sgd(form: Form, answers: dict[str, str], rate: float) -> None:
+    assert answers_to(form, **answers)["lr"] == rate

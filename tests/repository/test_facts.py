@@ -155,6 +155,7 @@ def test_every_choice_has_its_facts_and_they_are_what_is_read(form: Form) -> Non
         "batch_size",
         "lr",
         "clip",
+        "sgd",
         "fresh",
         "coco",
     }

@@ -73,7 +73,9 @@ def facts_of(name: str) -> dict[str, Any]:
     if momenta:
         known |= {"batch_norm_momentum": round(momenta.pop(), 6)}
     if not any("norm" in type(layer).__name__.lower() for layer in net.modules()):
-        known |= {"sgd": 0.01}  # torchvision's recipe for these; at 0.05 squeezenet1_1 learns next to nothing in 300 steps
+        known |= {
+            "sgd": 0.01
+        }  # torchvision's recipe for these; at 0.05 squeezenet1_1 learns next to nothing in 300 steps
     return known | {
         "first": first,
         "convolution": arguments_of(net.get_submodule(first)),

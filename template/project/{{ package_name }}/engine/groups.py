@@ -38,14 +38,18 @@ def layer_groups(net: nn.Module, layers: Layers) -> dict[str, dict[str, Paramete
 
 
 def freeze_groups(net: nn.Module, layers: Layers, multipliers: Mapping[str, float]) -> None:
-    """Freezes the groups with multiplier 0: no gradients, and evaluation mode, or batch norms would still move."""
+    """Freezes groups with multiplier 0: no gradients, batch norms in evaluation mode; thaws others that it froze."""
     if {*multipliers} != {*layers}:
         names = f"{', '.join(multipliers)}, and LAYERS in optim.py has {', '.join(layers)}"
         raise RunError(f"--groups has {names}; name the same layer groups in both")
     groups = layer_groups(net, layers)
     frozen = {parameter for name in groups if multipliers[name] == 0 for parameter in groups[name].values()}
-    for parameter in frozen:
-        parameter.requires_grad_(False)
+    for parameter in net.parameters():
+        if parameter in frozen and parameter.requires_grad:
+            parameter.requires_grad_(False)
+            vars(parameter)["thaws"] = True  # unlike one that was frozen elsewhere
+        elif parameter not in frozen and vars(parameter).pop("thaws", False):
+            parameter.requires_grad_(True)
     for module in net.modules():
         parameters = {*module.parameters()}
         if parameters and parameters <= frozen:

@@ -99,7 +99,7 @@ def test_every_page_is_named_in_the_overview() -> None:
 
 # What people try first, as it did nothing or was wrong in earlier versions.
 
-DATA, TRAIN = "PACKAGE/data.py", "PACKAGE/train.py"
+DATA, TRAIN, OPTIONS = "PACKAGE/data.py", "PACKAGE/train.py", "PACKAGE/options.py"
 ITEM = "        return image, self.labels[number]\n"
 TORCHVISION: Change = (DATA, "import math\n", "import math\nfrom torchvision.transforms import v2\n")
 
@@ -107,6 +107,25 @@ TORCHVISION: Change = (DATA, "import math\n", "import math\nfrom torchvision.tra
 ADD = "                    run.add(terms, part)"
 STEP = "                optimizer.step()\n"
 SECOND = "        head = build_optimizer(optim_params(net, opt), opt)\n"
+PLATEAU = '''
+class Plateau(nn.Module):
+    """Divides the rate by ten where the loss has not fallen to nothing."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        super().__init__()
+        self.scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.9, threshold_mode="rel")
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return self.scheduler.state_dict()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.scheduler.load_state_dict(state)
+        for group, rate in zip(self.scheduler.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+'''
+ORDER = """    def order(self, epoch: int, world: int) -> Tensor:
+        return torch.ones(len(self)).multinomial(len(self), replacement=True)
+"""
 MEASURED = (
     "                run.measured(metrics.compute(), BEST, MORE_IS_BETTER)  # logs, and chooses the best checkpoint\n"
 )
@@ -136,7 +155,37 @@ RIGHT: dict[str, tuple[Change, ...]] = {
     "another loss beside": (
         (TRAIN, ADD, "                    terms['loss'] = terms['loss'] + output[1].square().mean()\n" + ADD),
     ),
+    "layers that are frozen in one epoch": (
+        (TRAIN, "import sys\n", "import sys\nfrom dataclasses import replace\n"),
+        (
+            TRAIN,
+            "            freeze(net, opt)\n            for",
+            "            freeze(net, replace(opt, groups=opt.groups | {'head': float(epoch != 1)}))\n            for",
+        ),
+    ),
+    "items that change with the epoch": (
+        (DATA, ITEM, ITEM.replace("image,", "image // (1 + self.epoch),")),
+        (
+            DATA,
+            "    def fingerprint",
+            "    def set_epoch(self, epoch: int) -> None:\n        self.epoch = epoch\n\n    def fingerprint",
+        ),
+    ),
+    "a rate that falls when the loss does not": (
+        ("PACKAGE/optim.py", "def clip_gradients", PLATEAU + "\n\ndef clip_gradients"),
+        (TRAIN, "clip_gradients, ", "clip_gradients, Plateau, "),
+        (TRAIN, "        scheduler = build_scheduler(optimizer, opt, len(train_batches))\n", ""),
+        (TRAIN, "        run.catch_up(scheduler, len(train_batches))\n", ""),
+        (TRAIN, "                scheduler.step()\n", ""),
+        (TRAIN, "        run.keep(", "        plateau = Plateau(optimizer)\n        run.keep(plateau=plateau, "),
+        (
+            TRAIN,
+            "                run.measured(metrics.compute()",
+            "                plateau.scheduler.step(metrics.compute()['loss'])\n                run.measured(metrics.compute()",
+        ),
+    ),
 }
+IN = {"layers that are frozen in one epoch": "groups"}  # the project, if it is not "single"
 REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
     "a second optimizer that no run keeps": (
         (
@@ -156,6 +205,34 @@ REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
         ((TRAIN, "        run.catch_up(scheduler, len(train_batches))\n", ""),),
         "give the scheduler to run.catch_up too, or a resumed run would begin it anew",
     ),
+    "a sampler of torch": (
+        (
+            (DATA, "DataLoader, Dataset", "DataLoader, Dataset, RandomSampler"),
+            (
+                DATA,
+                "DataLoader(**loader_settings(EpochBatchSampler(dataset, opt, process, train=True)))",
+                "DataLoader(dataset, opt.batch_size, sampler=RandomSampler(dataset))",
+            ),
+        ),
+        "a DataLoader takes loader_settings(EpochBatchSampler(...)); for another order see that class",
+    ),
+    "an order that is drawn anew": (
+        (
+            (
+                DATA,
+                "    def fingerprint",
+                ORDER + "\n    def fingerprint",
+            ),
+        ),
+        "MyDataset.order draws from global generators; take generator(opt.seed, 6, epoch)",
+    ),
+    "a setting that options.json cannot hold": (
+        (
+            (OPTIONS, "    label_smoothing", '    teacher: Path = setting(Path("run/1"))\n    label_smoothing'),
+            (OPTIONS, "from typing", "from pathlib import Path\nfrom typing"),
+        ),
+        "Path; options.json has numbers, texts and tuples of them",
+    ),
     "a model by the name of the average": (
         ((TRAIN, "run.keep(model=net, ", "run.keep(model=net, ema=build_model(opt, train_set.facts), "),),
         "ema is what the moving average of a model is called; give it another name in run.keep",
@@ -173,7 +250,7 @@ REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_people_try_first_takes_effect_and_is_exact(project: Rendered, work: Path, name: str) -> None:
-    plain = project("single")
+    plain = project(IN.get(name, "single"))
     changed = plain.changed(work / "code", RIGHT[name])
     assert plain.run(work / "plain", "--epochs", "3").code == 0
     assert changed.run(work / "changed", "--epochs", "3").code == 0
@@ -229,3 +306,20 @@ def test_early_stopping_is_a_setting(project: Rendered, work: Path) -> None:
     assert "run 1 is finished" in project("single").run(work, *flags).said
     assert project("single").run(work, *length, "--patience", "0").code == 0
     assert len(metrics(work, "val")) == 20
+
+
+def test_a_setting_may_be_a_text_that_is_empty_until_it_is_typed(project: Rendered, work: Path) -> None:
+    more = '    teacher: str = setting("", path=True)\n    label_smoothing'
+    changed = project("single").changed(work / "code", ((OPTIONS, "    label_smoothing", more),))
+
+    assert changed.run(work / "run").code == 0
+    assert "--data-dir is empty; leave it out" in changed.run(work / "other", "--data-dir", "").said
+
+
+def test_a_rate_that_a_resumed_run_would_not_have_is_told(project: Rendered, work: Path) -> None:
+    changes = [change for change in RIGHT["a rate that falls when the loss does not"] if "run.keep(" not in change[1]]
+    lost = (TRAIN, "        run.keep(", "        plateau = Plateau(optimizer)\n        run.keep(")
+
+    said = project("single").changed(work / "code", (*changes, lost)).run(work / "run").said
+
+    assert "learning rates changed between epochs; a resumed run has them only if run.keep does" in said

@@ -19,10 +19,8 @@ def show(run: Path) -> None:
     epochs, folder = read_record(run).options["epochs"], run / "checkpoints"
     found, _ = checkpoint.newest(folder)
     state = {} if found is None else found.state
-    if state.get("finished") or state.get("epoch", 0) >= epochs:
-        print("finished")
-    else:
-        print("stopped" if state.get("stopped") else "unfinished")
+    done = state.get("finished") or state.get("epoch", 0) >= epochs
+    print("finished" if done else "stopped" if state.get("stopped") else "unfinished")
     for step in checkpoint.steps(folder):
         try:
             _, then, manifest = checkpoint.verify(folder / str(step))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from torch import nn
+from torch.distributed import is_initialized
 from torch.nn import Parameter
 
 from .errors import RunError
@@ -38,14 +39,22 @@ def layer_groups(net: nn.Module, layers: Layers) -> dict[str, dict[str, Paramete
 
 
 def freeze_groups(net: nn.Module, layers: Layers, multipliers: Mapping[str, float]) -> None:
-    """Freezes the groups with multiplier 0: no gradients, and evaluation mode, or batch norms would still move."""
+    """Freezes groups with multiplier 0: no gradients, batch norms in evaluation mode; thaws others that it froze."""
     if {*multipliers} != {*layers}:
         names = f"{', '.join(multipliers)}, and LAYERS in optim.py has {', '.join(layers)}"
         raise RunError(f"--groups has {names}; name the same layer groups in both")
     groups = layer_groups(net, layers)
     frozen = {parameter for name in groups if multipliers[name] == 0 for parameter in groups[name].values()}
-    for parameter in frozen:
-        parameter.requires_grad_(False)
+    known = vars(net).setdefault("frozen_names", set())  # what was frozen elsewhere stays so
+    for name, parameter in net.named_parameters():
+        if parameter in frozen and parameter.requires_grad:
+            parameter.requires_grad_(False)
+            known.add(name)
+        elif parameter not in frozen and name in known:
+            if is_initialized():
+                raise RunError(f"{name} cannot thaw: several processes have agreed on what is learned; use one process")
+            parameter.requires_grad_(True)
+            known.remove(name)
     for module in net.modules():
         parameters = {*module.parameters()}
         if parameters and parameters <= frozen:

@@ -47,9 +47,6 @@ class Start:
     recorded: bool = False  # whether options.json has the settings of now
 
 
-# choosing the run
-
-
 def choose(opt: RunOptions) -> int | None:
     """The number of the run to work in: `--run`, else the newest one if the same command made it; None: the next one.
 
@@ -168,9 +165,6 @@ def is_run(folder: Path) -> bool:
     return False
 
 
-# comparing with what was recorded
-
-
 def changes(record: Record, opt: RunOptions) -> dict[str, tuple[Any, Any, str]]:
     """The settings that differ and are not free to, of those that were typed now or then: what was, is, and means."""
     default = vars(type(opt)()) | known_settings(type(opt), record)
@@ -260,9 +254,6 @@ def _command(flag: str) -> str:
     return f"{start} -m {__package__.partition('.')[0]}.train {shlex.join([*words, flag])}"
 
 
-# files
-
-
 def write_record(folder: Path, opt: RunOptions, facts: dict[str, Any], made_by: dict[str, Any]) -> None:
     """Writes options.json."""
     options = {name: value for name, value in asdict(opt).items() if name != "given"}
@@ -296,10 +287,10 @@ def read_options(folder: Path, kind: type[Opt]) -> Opt:
     """
     record = read_record(folder)
     known = known_settings(kind, record)
-    for one in fields(kind):
-        place = Path(record.folder, str(known.get(one.name, "")))
-        if one.metadata.get("path") and record.folder not in ("", str(Path.cwd())) and place.exists():
-            known[one.name] = str(place)
+    for name in [one.name for one in fields(kind) if one.metadata.get("path") and known.get(one.name)]:
+        place = Path(record.folder, known[name])
+        if record.folder not in ("", str(Path.cwd())) and place.exists():
+            known[name] = str(place)
     return replace(kind(), **known)
 
 

@@ -50,7 +50,7 @@ class Part(NamedTuple):
 
     def noise(self, count: int) -> Tensor:
         """(n, count) numbers from 0 to 1 on the CPU, which follow from seed, epoch and item: always the same ones."""
-        assert self.epoch_noise is not None, "an evaluation has no noise"
+        assert self.epoch_noise is not None, "an evaluation has no noise; draw it from generator(opt.seed, number)"
         return self.epoch_noise(count).index_select(0, self.numbers)
 
 
@@ -62,8 +62,8 @@ class Items(Dataset[list[Part]]):
 
     A data set has `__getitem__(number) -> (input, target)`, called for every item of every epoch, or, where that is
     cheaper, `batch(numbers) -> (inputs, targets)`, whose first number stands for all; `collate` takes the place of
-    torch's. What is no pair is an input without a target. Seeding can take longer than reading an item, so it begins
-    with the first batch that draws random numbers. A data set that says `random = False` is not even watched.
+    torch's, and `set_epoch(epoch)` comes first. What is no pair is an input without a target. Seeding, which may take
+    long, begins with the first batch that draws random numbers; with `random = False` nobody looks whether one does.
     """
 
     def __init__(self, dataset: Any, opt: RunOptions, parts: int) -> None:
@@ -85,6 +85,8 @@ class Items(Dataset[list[Part]]):
     def __getitems__(self, batch: Batch) -> list[Part]:
         """A batch, in as many parts as gradients are accumulated over."""
         epoch, numbers = batch[0], torch.from_numpy(batch[1])
+        if hasattr(self.dataset, "set_epoch"):  # called here, since each worker has a data set of its own
+            self.dataset.set_epoch(epoch)
         if not self.watched:
             return self._read(epoch, numbers)
         parts, drawn = draws_random_numbers(lambda: self._read(epoch, numbers))
@@ -157,7 +159,7 @@ class InMemory(Dataset[Any]):
 
 def in_memory(dataset: Set, megabytes: float) -> Set | InMemory:
     """The data set with its items kept in memory, if so many megabytes hold them and they are always the same."""
-    if any(hasattr(dataset, name) for name in ("batch", "collate", "__getitems__")):
+    if any(hasattr(dataset, name) for name in ("batch", "collate", "set_epoch", "__getitems__")):
         return dataset
     first, _ = draws_random_numbers(lambda: dataset[0])
     count = len(dataset)  # type: ignore[arg-type]  # a data set with numbers has a length
@@ -209,7 +211,9 @@ class EpochBatchSampler(Sampler[Batch]):
         if hasattr(self.dataset, "order"):
             if self.opt.balance:
                 raise RunError("--balance does not go with data that have an order of their own; leave it out")
-            order: Tensor = self.dataset.order(self.epoch, world)
+            order, drawn = draws_random_numbers(lambda: torch.as_tensor(self.dataset.order(self.epoch, world)))
+            if drawn:
+                raise RunError("MyDataset.order draws from global generators; take generator(opt.seed, 6, epoch)")
         elif self.opt.balance:
             order = balanced(class_labels(self.dataset), generator(self.opt.seed, 5, self.epoch))
         else:
@@ -302,7 +306,8 @@ def no_resources(problem: Exception) -> NoReturn:
 
 def batch_sampler(loader: Loader) -> EpochBatchSampler:
     """What chooses the batches of a loader."""
-    assert isinstance(loader.batch_sampler, EpochBatchSampler)
+    if not isinstance(loader.batch_sampler, EpochBatchSampler):
+        raise RunError("a DataLoader takes loader_settings(EpochBatchSampler(...)); for another order see that class")
     return loader.batch_sampler
 
 

@@ -144,8 +144,10 @@ def check_bounds(opt: Any) -> None:
         for each in value if isinstance(value, tuple) else [value]:
             if isinstance(each, int | float):
                 _check_number(flag, each, bounds)
-            elif each == "":
+            elif each == "" and one.default != "":
                 raise RunError(f"{flag} is empty; leave it out, or say what it is")
+            elif isinstance(opt, RunOptions) and not isinstance(each, str | dict | None):
+                raise RunError(f"{flag} is a {type(each).__name__}; options.json has numbers, texts and tuples of them")
 
 
 def check(opt: RunOptions) -> None:

@@ -103,7 +103,6 @@ class Run:
         self._numbers: list[Tensor] = []  # of the items since the last check for NaN
         self._random: dict[str, Tensor] = {}  # of the time before an evaluation that is under way
         self._missed: list[int] = []  # the steps whose checkpoints could not be written
-        self._any_checkpoint = start.checkpoint is not None  # whether there is a checkpoint to go on from
         self._planned = 0  # batches of this epoch
         self._paused = False  # whether the epoch goes on after an evaluation
         self._saved_at = time.monotonic()  # when a checkpoint was last safe
@@ -186,12 +185,14 @@ class Run:
             if not self._paused:
                 self._began = time.perf_counter()
             self._paused = False
-            ahead = self._scheduler_steps_ahead()
+            ahead, self._rates_then = self._scheduler_steps_ahead(), self._rates()
             yield epoch
             for optimizer in self._optimizers.values():  # torch marks those that have a scheduler
                 known = [getattr(scheduler, "optimizer", optimizer) for scheduler in self._schedulers]
                 if hasattr(optimizer.step, "_wrapped_by_lr_sched") and optimizer not in known:
                     raise RunError("give the scheduler to run.catch_up too, or a resumed run would begin it anew")
+            if not self._schedulers and self._rates() != self._rates_then:  # a ReduceLROnPlateau has no mark
+                self.log.warning("learning rates changed between epochs; a resumed run has them only if run.keep does")
             if ahead != self._scheduler_steps_ahead():
                 raise RunError("step the scheduler once after each step of the optimizer; a resumed run counts on it")
             progress.measured = progress.step
@@ -233,6 +234,7 @@ class Run:
             self._numbers += [part.numbers for part in parts]
             yield [part.to(self.process)._replace(epoch_noise=epoch_noise) for part in parts]
         self._paused = sampler.stop < len(loader)
+        self._rates_then = self._rates()
 
     def parts(self, model: nn.Module, batch: list[Part]) -> Iterator[Part]:
         """The parts of a batch; the gradients of several processes meet once, after the last one."""
@@ -390,8 +392,6 @@ class Run:
             raise RunError(f"the run is done, but not all of it could be written: {', '.join(lost)}", 5)
         return progress.last
 
-    # internal
-
     def check_kept(self, optimizer: Optimizer, *_: Any) -> None:
         """Refuses an optimizer that goes on from step to step and would be lost when the run is resumed."""
         kept, step = optimizer in self._optimizers.values(), self.progress.step
@@ -473,7 +473,8 @@ class Run:
             span = f"steps {self.progress.step - self.progress.window_steps + 1} to {self.progress.step}"
             self.log.error(f"the items of {span}: {sorted(set(items))}", extra={"long": True})
             names = ", ".join([*dict.fromkeys(broken)][:4]) or "in another process"
-            stands = "the last good checkpoint stands" if self._any_checkpoint else "there is no checkpoint from before"
+            before = any((self.folder / "checkpoints").glob("[0-9]*"))
+            stands = "the last good checkpoint stands" if before else "there is no checkpoint from before"
             raise RunError(
                 f"the loss or the weights became NaN or infinite in {span} ({names}); {stands}. "
                 "Try a smaller --lr, or look at the items of these steps, whose numbers are in train.log",
@@ -496,9 +497,8 @@ class Run:
         if self._ema is not None:
             with self._ema.swapped():
                 # copies: on a CPU these are the model's own tensors, from which the average is about to leave
-                average = model_state(self._models[self._averaged])
                 name = history.average_of(self._averaged)
-                tensors[name] = {key: deepcopy(value) for key, value in average.items()}
+                tensors[name] = deepcopy(model_state(self._models[self._averaged]))
                 buffers[name] = other_buffers(self._models[self._averaged])
         if any(buffers.values()):
             tensors["buffers"] = buffers
@@ -521,7 +521,6 @@ class Run:
                 problem += f": {disk_error(error)}"
         problem = self.process.broadcast(problem)
         self._saved_at = time.monotonic()
-        self._any_checkpoint = self._any_checkpoint or not problem
         if problem:
             self._missed.append(progress.step)
             self.log.error(f"checkpoint {progress.step} could not be saved{problem}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -167,3 +169,22 @@ def test_only_what_is_saved_is_taken_from_process_0_whatever_its_place_in_memory
     assert net.running_mean is not None
     assert net.running_mean.tolist() == [7, 7]
     assert net.get_buffer("mask").tolist() == [0, 0, 0, 0]
+
+
+def test_only_what_a_group_froze_thaws_and_in_one_process(
+    processes: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: Any = import_module(processes.__name__.replace("processes", "groups"))
+    layers = {"first": ["0", "1"], "last": ["2"]}
+    net = nn.Sequential(*(nn.Linear(1, 1) for _ in range(3)))
+    net[1].requires_grad_(False)
+    groups.freeze_groups(net, layers, {"first": 0, "last": 1})
+    assert [one.weight.requires_grad for one in net] == [False, False, True]
+
+    monkeypatch.setattr(groups, "is_initialized", lambda: True)
+    with pytest.raises(groups.RunError, match="cannot thaw: several processes have agreed"):
+        groups.freeze_groups(net, layers, {"first": 1, "last": 1})
+    monkeypatch.undo()
+    groups.freeze_groups(net, layers, {"first": 1, "last": 0})
+
+    assert [one.weight.requires_grad for one in net] == [True, False, False]

@@ -38,6 +38,8 @@ def disk_error(problem: OSError) -> RunError:
     if path is None:
         return RunError(str(problem), 5)
     if isinstance(problem, (FileExistsError, NotADirectoryError)):
+        while not os.path.lexists(path) and os.path.dirname(path):  # what is above it is no folder
+            path = os.path.dirname(path)
         return RunError(f"{path} is neither a folder nor a link to one; move it away", 5)
     if isinstance(problem, FileNotFoundError) and os.path.islink(path):
         return RunError(f"{path} is a link to what is not there; mend it, or move it away", 5)

@@ -78,8 +78,7 @@ def choose(opt: RunOptions) -> int | None:
 
 def last_state(folder: Path) -> dict[str, Any]:
     """Where the newest checkpoint says that its run stands, without verifying it."""
-    state: dict[str, Any] = json.loads(files.read(folder / str(checkpoint.steps(folder)[-1]) / "state.json"))
-    return state
+    return dict(json.loads(files.read(folder / str(checkpoint.steps(folder)[-1]) / "state.json")))
 
 
 def passed_over(opt: RunOptions, num: int) -> list[str]:

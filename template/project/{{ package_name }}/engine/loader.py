@@ -384,12 +384,7 @@ def worker_died(problem: Exception | str) -> RunError:
     pid = re.search(r"\(pid(?:\(s\))? (\d+)", reason)
     read = [name for items in _all_items for name in items.items_read(int(pid[1]) if pid else -1)]
     where = f"; it read {read[0]} last" if read else ""
+    why = "died, often because memory (or /dev/shm) ran out: take a smaller --num-workers"
     if any(words in reason for words in CRASHES):
-        return RunError(
-            f"a loader worker crashed ({reason}{where}); repair or remove what it read, or update the library that "
-            "reads it; the same command continues the run"
-        )
-    return RunError(
-        "a loader worker died, often because memory (or /dev/shm) ran out: take a smaller --num-workers; "
-        f"the same command continues the run ({reason}{where})"
-    )
+        why = "crashed: repair or remove what it read, or update the library that reads it"
+    return RunError(f"a loader worker {why}; the same command continues the run ({reason}{where})")

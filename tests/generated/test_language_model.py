@@ -213,7 +213,7 @@ def test_lines_of_json_and_tokens_in_files(module: Modules, opt: Any, tmp_path: 
     assert read("b.bin") == [*range(200)]
     assert read("c.npy", tokenizer="none") == [*range(70_000, 70_200)]
     facts = module("data").MyDataset(tmp_path / "c.npy" / "train", replace(opt, tokenizer="none")).facts
-    assert facts == {"tokenizer": "none", "block": 16, "vocabulary": 70_180, "token_bytes": 8}
+    assert facts == {"tokenizer": "none", "tokens": "none", "block": 16, "vocabulary": 70_180, "token_bytes": 8}
     told = refused(module, tmp_path / "c.npy", opt)
     assert "c.npy has a token 70199, and the vocabulary has 256; say with --tokenizer" in told
     np.save(tmp_path / "d.npy", np.append(np.zeros(2**20, np.int32), [300] * 40))
@@ -550,6 +550,8 @@ def test_a_tokenizer_in_a_file(module: Modules, opt: Any, tmp_path: Path, kind: 
     assert found.num_bytes({})[0] == 0
     lengths = found.num_bytes({})
     assert sum(lengths[token] for token in tokens) == len(words) + 1  # both begin with a space
+    facts = module("data").text_facts(found.encode(words), replace(opt, tokenizer=str(tmp_path / "tokenizer.json")))
+    assert module("tokenizer").tokenizer_of(facts).identity == found.identity
     made.pre_tokenizer = pre_tokenizers.Whitespace()  # as in the tour of the package: it drops the spaces
     made.save(str(tmp_path / "lossy.json"))
     notes = {
@@ -560,6 +562,11 @@ def test_a_tokenizer_in_a_file(module: Modules, opt: Any, tmp_path: Path, kind: 
     assert "loses spaces or characters" in notes["lossy.json"]
     other = str(tmp_path / "one.txt")
     assert "is no tokenizer.json" in refused(module, tmp_path / "one.txt", replace(opt, tokenizer=other))
+    made.train_from_iterator(["another text"], trainers.BpeTrainer(vocab_size=300, special_tokens=["</s>"]))
+    made.save(str(tmp_path / "tokenizer.json"))
+    module("tokenizer").load_tokenizer.cache_clear()
+    with pytest.raises(module("engine").RunError, match="is not the file that the run began with"):
+        module("tokenizer").tokenizer_of(facts)
 
 
 @pytest.mark.nightly

@@ -365,6 +365,23 @@ def test_predict_never_writes_over_the_images(
     assert "has the images themselves, which would be written over" in capfd.readouterr().err
 
 
+def test_each_image_has_a_picture_of_its_own_whatever_the_images_are_called(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict, places = module("predict"), ["x/a.png", "y/a.png", "a-1.png", "a-0-1.png"]
+    for place in places:
+        write_image(tmp_path / place)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict, "load_run", lambda *_: (None, {}, torch.nn.Identity(), 1))
+    monkeypatch.setattr(predict, "find", lambda *_: (Image.new("RGB", (40, 20)), []))
+    monkeypatch.setattr(sys, "argv", ["predict", "run/1", *places, "--out", "out"])
+
+    assert predict.main() == 0
+    names = [one["picture"] for one in json.loads((tmp_path / "out" / "found.json").read_text())]
+    assert len({*names}) == 4
+    assert {*names} == {path.name for path in (tmp_path / "out").glob("*.png")}
+
+
 def test_predict_says_how_to_see_what_scores_less(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

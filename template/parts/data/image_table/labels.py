@@ -1,3 +1,6 @@
+MARKS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
+
 def read_table(folder: Path, opt: Options, known: list[str] | None = None) -> tuple[list[str], list[str], Tensor, str]:
     """The paths of the images of `folder` in its table, the names of the labels, which of them each image has (n,
     labels), and what to say of a divided train. The `known` labels are those of the images to train on.

@@ -276,6 +276,70 @@ def test_names_of_classes_that_are_not_one_for_each_number_are_refused_and_a_bom
     assert "the class dog twice" in refused(module, tmp_path)
 
 
+COCO_BOXES = [[1, 2, 39, 19], [20, 3, 38, 15], [2, 2, 9, 9], [25, 10, 39, 18]]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "name", "sentence"),
+    [
+        (COCO_BOXES, "cat", "look like left, top, right and bottom; COCO has [left, top, width, height]"),
+        ([[0.1, 0.2, 0.5, 0.5]] * 4, "cat", "all boxes are within a pixel; COCO's numbers are pixels"),
+        ([[5, 5, 10, 10]] * 4, " ", "category 7 has no name"),
+        ([[5, 5, 10, 10]] * 4, None, "category 7 has no name"),
+    ],
+)
+def test_numbers_of_another_kind_and_nameless_classes_of_coco_are_refused(
+    module: Module, tmp_path: Path, boxes: list[list[float]], name: str | None, sentence: str
+) -> None:
+    write_image(tmp_path / "train" / "a.png")
+    content = json.loads(coco({"a": []}))
+    content["annotations"] = [{"id": 1, "image_id": 0, "category_id": 7, "bbox": box} for box in boxes]
+    content["categories"][0]["name"] = name
+    (tmp_path / "train" / "a.json").write_text(json.dumps(content))
+
+    with pytest.raises(module("engine").RunError, match=re.escape(sentence)):
+        module("data").MyDataset(tmp_path / "train", module("options").Options())
+
+
+@pytest.mark.parametrize(
+    ("lines", "yaml", "sentence"),
+    [
+        ("0 0.1 0.1 0.9 0.9\n0 0.4 0.2 0.8 0.7\n0 0.3 0.3 0.5 0.6\n", "names: [cat]", "YOLO has the middle"),
+        ("0 0.5 0.5 0.2 0.2 0.45 0.45 2 0.5 0.5 1\n", "names: [cat]", "keep the first five numbers"),
+        ("0 0.5 0.5 0.2 0.2 0.45 0.45 0.5 0.5\n", "names: [cat]\nkpt_shape: [2, 2]", "keep the first five numbers"),
+    ],
+)
+def test_corners_and_keypoints_are_not_taken_for_boxes_of_yolo(
+    module: Module, tmp_path: Path, lines: str, yaml: str, sentence: str
+) -> None:
+    write_image(tmp_path / "train" / "a.png")
+    (tmp_path / "train" / "a.txt").write_text(lines)
+    (tmp_path / "data.yaml").write_text(yaml)
+
+    with pytest.raises(module("engine").RunError, match=sentence):
+        module("data").MyDataset(tmp_path / "train", module("options").Options())
+
+
+def test_one_file_of_yolo_is_not_that_of_two_images_and_a_val_of_data_yaml_is_looked_at(
+    module: Module, tmp_path: Path
+) -> None:
+    for name in ("train", "dev"):
+        for image in "abc":
+            write_image(tmp_path / name / f"{image}.png")
+            (tmp_path / name / f"{image}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "data.yaml").write_text("train: train\nval: train\nnames: [cat]\n")
+    opt = module("options").Options()
+    assert module("data").MyDataset(tmp_path / "train", opt).facts["held_out"]
+
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: train\nval: 'dev'  # to look at\nnames: [cat]\n")
+    with pytest.raises(module("engine").RunError, match=r"dev val, which would not be looked at; rename its folder"):
+        module("data").MyDataset(tmp_path / "train", opt)
+    (tmp_path / "dev").rename(tmp_path / "val")
+    write_image(tmp_path / "train" / "a.jpg")
+    with pytest.raises(module("engine").RunError, match=r"a\.jpg and .*a\.png would both have the boxes in .*a\.txt"):
+        module("data").MyDataset(tmp_path / "train", opt)
+
+
 def test_nothing_in_a_folder_vanishes_is_there_for_ever_or_is_waited_for(module: Module, tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("1 0.5 0.5 0.5 0.5\n")
@@ -299,6 +363,23 @@ def test_predict_never_writes_over_the_images(
 
     assert module("predict").main() == 2
     assert "has the images themselves, which would be written over" in capfd.readouterr().err
+
+
+def test_each_image_has_a_picture_of_its_own_whatever_the_images_are_called(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict, places = module("predict"), ["x/a.png", "y/a.png", "a-1.png", "a-0-1.png"]
+    for place in places:
+        write_image(tmp_path / place)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict, "load_run", lambda *_: (None, {}, torch.nn.Identity(), 1))
+    monkeypatch.setattr(predict, "find", lambda *_: (Image.new("RGB", (40, 20)), []))
+    monkeypatch.setattr(sys, "argv", ["predict", "run/1", *places, "--out", "out"])
+
+    assert predict.main() == 0
+    names = [one["picture"] for one in json.loads((tmp_path / "out" / "found.json").read_text())]
+    assert len({*names}) == 4
+    assert {*names} == {path.name for path in (tmp_path / "out").glob("*.png")}
 
 
 def test_predict_says_how_to_see_what_scores_less(

@@ -1,5 +1,6 @@
 """A language model: its network, its text in every format, what it writes, and that it learns."""
 
+import gzip
 import importlib.util
 import json
 import os
@@ -212,7 +213,7 @@ def test_lines_of_json_and_tokens_in_files(module: Modules, opt: Any, tmp_path: 
     assert read("b.bin") == [*range(200)]
     assert read("c.npy", tokenizer="none") == [*range(70_000, 70_200)]
     facts = module("data").MyDataset(tmp_path / "c.npy" / "train", replace(opt, tokenizer="none")).facts
-    assert facts == {"tokenizer": "none", "block": 16, "vocabulary": 70_180, "token_bytes": 8}
+    assert facts == {"tokenizer": "none", "tokens": "none", "block": 16, "vocabulary": 70_180, "token_bytes": 8}
     told = refused(module, tmp_path / "c.npy", opt)
     assert "c.npy has a token 70199, and the vocabulary has 256; say with --tokenizer" in told
     np.save(tmp_path / "d.npy", np.append(np.zeros(2**20, np.int32), [300] * 40))
@@ -231,7 +232,9 @@ def test_what_is_no_text_is_told(module: Modules, opt: Any, tmp_path: Path) -> N
     assert "has 14 tokens, and a block of 16 needs 17; take a longer text, or a smaller --block" in few
     assert "line 2 of" in said("c.jsonl", b'"one"\n{"text": \n')
     assert "has no text under 'text': it has body; say with --text-key" in said("d.jsonl", b'{"body": "one"}\n')
-    assert "has no text under 'text': it is int" in said("e.jsonl", b"1\n")
+    assert "has no text under 'text': it is 1" in said("e.jsonl", b"1\n")
+    assert "has no text under 'text': it is null; say" in said("e.jsonl", b'{"text": null}\n')
+    assert 'it is {"body": "one"}; say with --text-key' in said("e.jsonl", b'{"text": {"body": "one"}}\n')
     assert "there is no text in" in said("f.jsonl", b"\n\n")
     assert "does not hold whole numbers of 16 bits" in said("g.bin", b"123")
     assert "cannot be read as .npy" in said("h.npy", b"123")
@@ -255,7 +258,7 @@ def test_files_that_are_something_else_are_told(module: Modules, opt: Any, tmp_p
 
     numbers = np.arange(2000) % 200
     wide = said("a.bin", numbers.astype(np.uint32).tobytes())
-    assert "a.bin has a 0 after each number, as if it had more than 16 bits" in wide
+    assert "a.bin has a 0 beside each number, as if it had more than 16 bits" in wide
     assert "more than 16 bits" in said("b.bin", numbers.astype(np.int64).tobytes(), tokenizer="none")
     np.savez(tmp_path / "c.npz", numbers)
     assert "c.npy is a .npz of several arrays" in said("c.npy", (tmp_path / "c.npz").read_bytes())
@@ -268,6 +271,71 @@ def test_files_that_are_something_else_are_told(module: Modules, opt: Any, tmp_p
     assert "line 1 of" in said("g.jsonl", b"[" * 100_000)
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 123\n"
     assert "h.txt is a pointer of Git LFS" in said("h.txt", pointer)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\xff\xfe" + "some text ".encode("utf-16-le") * 20, "UTF-16; save it as UTF-8"),
+        ("some text ".encode("utf-16-le") * 20, "UTF-16 or UTF-32, with a 0 beside each letter"),
+        ("some text ".encode("utf-16-be") * 20, "UTF-16 or UTF-32, with a 0 beside each letter"),
+        ("some text ".encode("utf-32") * 20, "UTF-32; save it as UTF-8"),
+        (gzip.compress(bytes(range(250)) * 4), "compressed by gzip; unpack it"),
+        (b"PK\3\4" + bytes(range(250)), "a zip archive"),
+        (b"%PDF-1.7" + bytes(range(250)), "a PDF; take the text out of it"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".txt", ".jsonl"])
+def test_what_is_no_text_is_not_learned_as_bytes(
+    module: Modules, opt: Any, tmp_path: Path, content: bytes, told: str, ending: str
+) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a.txt").write_bytes(b"good text " * 20)
+    (tmp_path / "train" / f"b{ending}").write_bytes(content)
+
+    assert f"b{ending} is {told}" in refused(module, tmp_path, opt)
+
+
+def test_tokens_that_no_vocabulary_can_have_are_told(module: Modules, opt: Any, tmp_path: Path) -> None:
+    opt = replace(opt, tokenizer="none")
+    for number in (-100, 2**32 + 5):
+        tokens = np.arange(200, dtype=np.int64)
+        tokens[7] = number
+        (tmp_path / f"{number}").mkdir()
+        np.save(tmp_path / f"{number}" / "a.npy", tokens)
+        assert f"a.npy has a token {number}; tokens are numbers from 0 on" in refused(
+            module, tmp_path / f"{number}", opt
+        )
+        np.save(tmp_path / f"{number}" / "b.npy", np.arange(200))  # two files go through the cache, which has 32 bits
+        assert f"a.npy has a token {number}; tokens are numbers from 0 on" in refused(
+            module, tmp_path / f"{number}", opt
+        )
+    for kind, told in ((">u2", "the wrong way round"), (">u4", "a 0 beside each number"), ("f4", "a 0 beside each")):
+        (np.arange(2000) % 200).astype(kind).tofile(tmp_path / "c.bin")
+        assert told in refused(module, tmp_path / "c.bin", opt), kind
+
+
+def test_files_named_as_parts_are_not_one_text(module: Modules, opt: Any, tmp_path: Path) -> None:
+    (tmp_path / "wiki.train.txt").write_bytes(b"x" * 100)
+    assert len(module("data").MyDataset(tmp_path / "train", opt).tokens) == 90
+    (tmp_path / "wiki.test.txt").write_bytes(b"y" * 100)
+
+    told = refused(module, tmp_path, opt)
+
+    assert "wiki.train.txt and wiki.test.txt would be one text; call them train.txt and val.txt" in told
+
+
+def test_of_many_files_some_may_be_empty_and_what_is_left_out_is_told(
+    module: Modules, opt: Any, tmp_path: Path
+) -> None:
+    for name, content in (("a.txt", b"x" * 100), ("b.txt", b""), ("c.txt", b"z" * 100), ("d.txt.gz", b"...")):
+        (tmp_path / "texts").mkdir(exist_ok=True)
+        (tmp_path / "texts" / name).write_bytes(content)
+
+    data = module("data").MyDataset(tmp_path / "texts" / "train", replace(opt, held_out=1e-9))
+
+    assert bytes(data.tokens.tolist()) == b"x" * 100 + b"\0" + b"z" * 100 + b"\0"
+    assert "(left out: 2 others, such as b.txt)" in data.describe()
 
 
 def test_what_is_in_a_folder_is_read_or_told(module: Modules, opt: Any, tmp_path: Path) -> None:
@@ -482,6 +550,8 @@ def test_a_tokenizer_in_a_file(module: Modules, opt: Any, tmp_path: Path, kind: 
     assert found.num_bytes({})[0] == 0
     lengths = found.num_bytes({})
     assert sum(lengths[token] for token in tokens) == len(words) + 1  # both begin with a space
+    facts = module("data").text_facts(found.encode(words), replace(opt, tokenizer=str(tmp_path / "tokenizer.json")))
+    assert module("tokenizer").tokenizer_of(facts).identity == found.identity
     made.pre_tokenizer = pre_tokenizers.Whitespace()  # as in the tour of the package: it drops the spaces
     made.save(str(tmp_path / "lossy.json"))
     notes = {
@@ -492,6 +562,11 @@ def test_a_tokenizer_in_a_file(module: Modules, opt: Any, tmp_path: Path, kind: 
     assert "loses spaces or characters" in notes["lossy.json"]
     other = str(tmp_path / "one.txt")
     assert "is no tokenizer.json" in refused(module, tmp_path / "one.txt", replace(opt, tokenizer=other))
+    made.train_from_iterator(["another text"], trainers.BpeTrainer(vocab_size=300, special_tokens=["</s>"]))
+    made.save(str(tmp_path / "tokenizer.json"))
+    module("tokenizer").load_tokenizer.cache_clear()
+    with pytest.raises(module("engine").RunError, match="is not the file that the run began with"):
+        module("tokenizer").tokenizer_of(facts)
 
 
 @pytest.mark.nightly

@@ -121,7 +121,8 @@ def test_a_wrong_number_of_weights_is_told_at_the_start(module: Module, tmp_path
     for split in ("train", "val"):
         (tmp_path / f"{split}.csv").write_text("image,cat,dog,cow\n" + "0.png,1,0,1\n" * 10)
     for given in ((), (2.0,), (1.0, 2.0, 3.0)):
-        module("data").MyDataset(tmp_path / "train", module("options").Options(pos_weight=given))
+        opt = module("options").Options(pos_weight=given)
+        assert "(everything with the label cat, cow)" in module("data").MyDataset(tmp_path / "train", opt).describe()
     with pytest.raises(module("engine").RunError, match="--pos-weight has 2 numbers, but there are 3 labels"):
         module("data").MyDataset(tmp_path / "train", module("options").Options(pos_weight=(1.0, 2.0)))
 
@@ -144,6 +145,27 @@ def test_each_label_has_its_share_of_what_is_held_out(module: Module, tmp_path: 
         assert len(val_set) == pytest.approx(40, abs=2)
         assert "(held out of train)" in val_set.describe()
         assert re.search(r"\(without a label: \d+\)", val_set.describe())
+
+
+@pytest.mark.parametrize("marks", [("0", "1"), ("False", "True"), ("0.0", "1.0"), ("false", "true")])
+@pytest.mark.parametrize("columns", [["cat"], ["cat", "dog"]])
+def test_labels_are_marked_as_programs_write_them(
+    module: Module, tmp_path: Path, marks: tuple[str, str], columns: list[str]
+) -> None:
+    from torchvision.io import write_png
+
+    lines = []
+    for number in range(4):
+        write_png(torch.zeros(3, 8, 8, dtype=torch.uint8), str(tmp_path / f"{number}.png"))
+        values = [marks[number >> place & 1] for place, _ in enumerate(columns)]
+        lines.append(",".join(["7", f"{number}.png", *values]))
+    (tmp_path / "table.csv").write_text("\n".join([",".join(["Unnamed: 0", "image", *columns]), *lines]))
+
+    data = module("data").MyDataset(tmp_path, module("options").Options())
+
+    assert data.facts["labels"] == columns
+    assert "everything" not in data.describe()
+    assert data.labels.tolist() == [[number >> place & 1 for place, _ in enumerate(columns)] for number in range(4)]
 
 
 def test_what_is_predicted_are_the_labels_above_the_threshold(project: Path) -> None:

@@ -381,6 +381,11 @@ def test_palettes_that_differ_are_told(module: Module, tmp_path: Path) -> None:
         ({"categories": [{"id": 1, "name": "ant"}, {"id": 1, "name": "bee"}]}, "the category id 1 twice"),
         ({"segmentation": {"size": [40, 20], "counts": [9, 791]}}, "annotation 5 has not the size of its image"),
         ({"segmentation": {"size": [20, 40], "counts": [9, 9]}}, r"a\.png is 40 x 20 pixels, and runs of .* make 18"),
+        (
+            {"segmentation": [[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]]},
+            "all polygons are within a pixel; COCO's numbers are pixels",
+        ),
+        ({"categories": [{"id": 1, "name": ""}]}, "category 1 has no name"),
     ],
 )
 def test_what_cannot_be_right_in_coco_is_refused(

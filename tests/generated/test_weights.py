@@ -488,3 +488,18 @@ def test_without_a_network_what_to_do_is_told(
             monkeypatch.setattr("timm.create_model", refused)
             with pytest.raises(failure, match=r"Name or service not known.*HF_HOME.*scaffold change --weights none"):
                 pretrained.read_timm(SimpleNamespace(arguments={}))
+
+
+def test_two_tensors_for_what_is_one_in_the_model_are_refused(tmp_path: Path) -> None:
+    with importable(render_project(tmp_path / "tied", task="language_model", weights="file")) as modules:
+        opt, pretrained = modules("options").Options(), modules("pretrained")
+        net = modules("model").build_model(opt, {"tokenizer": "bytes", "vocabulary": 256, "block": 16})
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        other = {name: value + 1 for name, value in before.items()}
+
+        with pytest.raises(modules("engine").RunError, match=r"token\.weight is tied .* untie them in model\.py"):
+            pretrained.load_pretrained(net, {**other, "token.weight": before["token.weight"]})
+
+        assert_loaded(net, before)
+        pretrained.load_pretrained(net, {**other, "token.weight": before["token.weight"]}, skip=["head"])
+        assert torch.equal(net.token.weight, before["token.weight"])

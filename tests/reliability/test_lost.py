@@ -369,3 +369,29 @@ def test_a_pipe_that_nobody_reads_ends_a_command_without_a_traceback(
     assert ended.returncode == 128 + signal.SIGPIPE, ended.stderr
     assert "Traceback" not in ended.stderr
     assert "BrokenPipe" not in ended.stderr
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_it_trains_with_an_output_that_is_closed(project: Rendered, work: Path, closed: str) -> None:
+    single = project("single")
+    command = [sys.executable, "-m", f"{single.package}.train", "--data-dir", str(single.images), *EPOCHS]
+    command += ["--run-dir", str(work / "run"), "--num-workers", "0"]
+
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *command], cwd=single.folder, capture_output=True, check=False
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert "done: " in (work / "run" / "1" / "train.log").read_text()
+
+
+def test_output_to_a_full_disk_is_a_sentence(project: Rendered, work: Path) -> None:
+    single = project("single")
+    command = [sys.executable, "-m", f"{single.package}.train", "--plan", "--data-dir", str(single.images)]
+
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, cwd=single.folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert ended.returncode == 5, ended.stderr
+    assert ended.stderr.splitlines()[-1] == "error: no output: No space left on device"
+    assert "Traceback" not in ended.stderr

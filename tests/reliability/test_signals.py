@@ -53,6 +53,22 @@ def test_a_signal_to_the_whole_group_saves_and_leaves(project: Rendered, work: P
     stop_and_go_on(workers, work / "run", expected, 15, fault)
 
 
+def test_a_signal_that_comes_again_on_the_way_out_changes_nothing(project: Rendered, work: Path) -> None:
+    workers = project("workers")
+    started = workers.start(work, *EPOCHS, faults=[("slow", {"package": workers.package, "seconds": 0.2})])
+    while not (work / "run" / "1" / "metrics.jsonl").exists():
+        time.sleep(0.01)
+
+    for _ in range(40):  # within the second after which one more would end it
+        os.kill(started.pids[0], signal.SIGINT)
+        time.sleep(0.02)
+    ended = started.wait()
+
+    assert ended.code == 128 + signal.SIGINT
+    assert "stopped by SIGINT; the same command goes on after step" in ended.said
+    assert "Traceback" not in ended.said
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["single", "workers", "rich"])
 def test_every_signal_in_every_place(project: Rendered, work: Path, name: str, figure: Callable[..., None]) -> None:

@@ -16,4 +16,8 @@ def category_names(path: str, content: Any) -> dict[Any, str]:
     refuse_twice(path, "the image id", [one["id"] for one in content["images"]])
     categories = content.get("categories", [])
     refuse_twice(path, "the category id", [one["id"] for one in categories])
-    return {one["id"]: str(one["name"]) for one in categories}
+    names = {one["id"]: str("" if one["name"] is None else one["name"]) for one in categories}
+    for number, name in names.items():
+        if not name.strip():
+            raise ValueError(f"category {number} has no name")
+    return names

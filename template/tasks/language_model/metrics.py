@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .engine import Process
-from .tokenizer import load_tokenizer
+from .tokenizer import tokenizer_of
 
 BEST = "bits_per_byte"  # chooses the best checkpoint
 MORE_IS_BETTER = False
@@ -24,7 +24,7 @@ class Metrics:
 
     def __init__(self, process: Process, facts: dict[str, Any]) -> None:
         self.process = process
-        self.num_bytes = torch.tensor(load_tokenizer(facts["tokenizer"]).num_bytes(facts), device=process.device)
+        self.num_bytes = torch.tensor(tokenizer_of(facts).num_bytes(facts), device=process.device)
         self.sums = torch.zeros(3, dtype=torch.float64, device=process.device)  # nats, tokens, bytes
 
     def update(self, output: Any, targets: Tensor, numbers: Tensor) -> None:

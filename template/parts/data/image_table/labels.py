@@ -1,3 +1,6 @@
+MARKS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
+
 def read_table(folder: Path, opt: Options, known: list[str] | None = None) -> tuple[list[str], list[str], Tensor, str]:
     """The paths of the images of `folder` in its table, the names of the labels, which of them each image has (n,
     labels), and what to say of a divided train. The `known` labels are those of the images to train on.
@@ -9,7 +12,7 @@ def read_table(folder: Path, opt: Options, known: list[str] | None = None) -> tu
     if not columns:
         raise RunError(f"{path} has no labels; its first line is image,NAME,NAME, or image,labels")
     check_columns(path, header, columns, "--targets")
-    listed = len(columns) == 1 and any(row[columns[0]].strip() not in ("0", "1", "") for _, row in lines)
+    listed = len(columns) == 1 and any(row[columns[0]].lower() not in (*MARKS, "") for _, row in lines)
     found = listed_labels(path, columns[0], lines, opt) if listed else marked_labels(path, columns, lines)
     names = known or (sorted({*chain(*found)}) if listed else columns)
     if known and not listed:
@@ -34,6 +37,9 @@ def read_table(folder: Path, opt: Options, known: list[str] | None = None) -> tu
 def listed_labels(path: Path, column: str, lines: list[tuple[int, dict[str, str]]], opt: Options) -> list[set[str]]:
     """The labels of each line that has a list of them in this column."""
     cells = [row[column].strip() for _, row in lines]
+    for (number, _), cell in zip(lines, cells, strict=True):
+        if cell[:1] + cell[-1:] in ("[]", "{}", "()"):
+            raise RunError(f"line {number} of {path} has the list {cell} as programs print it; write labels as cat;dog")
     separator = opt.separator or ";"
     others = [sign for sign in "|, " if any(sign in cell for cell in cells)]
     if not opt.separator and others and not any(separator in cell for cell in cells):
@@ -48,7 +54,7 @@ def marked_labels(path: Path, columns: list[str], lines: list[tuple[int, dict[st
     """The labels of each line that has 0 or 1 in the column of each."""
     for number, row in lines:
         for name in columns:
-            if row[name].strip() not in ("0", "1"):
+            if row[name].lower() not in MARKS:
                 said = f"line {number} of {path} has {row[name]!r} in the column {name}, which is neither 0 nor 1"
                 raise RunError(f"{said}; say by --targets which columns are labels, or which one lists them")
-    return [{name for name in columns if row[name].strip() == "1"} for _, row in lines]
+    return [{name for name in columns if MARKS[row[name].lower()]} for _, row in lines]

@@ -25,10 +25,9 @@ def counted(number: int, thing: str) -> str:
 
 def report(error: RunError) -> int:
     """Prints the message, with the rank of a process other than 0; returns the exit status."""
-    rank = os.environ.get("RANK", "0")
+    where = f" (rank {rank})" if (rank := os.environ.get("RANK", "0")) != "0" else ""
     # in one piece, since other processes write to the same terminal
-    sys.stderr.write(f"error: {error}\n" if rank == "0" else f"error (rank {rank}): {error}\n")
-    sys.stderr.flush()
+    print(f"error{where}: {error}\n", end="", file=sys.stderr, flush=True)
     return error.code
 
 

@@ -42,20 +42,21 @@ class ExitStatus:
             self.code = report(error)
 
 
-def is_read(more: str = "") -> bool:
-    """Whether somebody reads what is printed; where nobody does any more, as in `| head`, the rest goes nowhere."""
+def unread(more: str = "") -> int:
+    """The status to end with if nobody reads what is printed, as in `| head`, or its disk is full; 0 if all is well."""
     try:
         print(end=more, flush=True)
-    except BrokenPipeError:
+    except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+        return 141 if isinstance(problem, BrokenPipeError) else report(RunError(f"no output: {problem.strerror}", 5))
+    return 0
 
 
 @contextmanager
 def exit_status() -> Iterator[ExitStatus]:
     """Around a program: an error becomes a sentence and an exit status, and no loader worker is left behind."""
     status = ExitStatus()
+    sys.stderr = sys.stderr or io.StringIO()  # it may be closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of any language, whatever a terminal or a pipe can show
             with suppress(OSError):  # it writes what is waiting, and the disk may be full
@@ -72,13 +73,13 @@ def exit_status() -> Iterator[ExitStatus]:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for worker in multiprocessing.active_children():
                 worker.kill()
-        status.code = status.code if is_read() else 128 + 13
+        status.code = unread() or status.code
     except RunError as error:
         status.code = report(error)
-    except BrokenPipeError:
-        if is_read("\n"):  # it was another pipe
+    except OSError:
+        status.code = unread("\n")
+        if not status.code:  # it was another file or pipe
             raise
-        status.code = 128 + 13
     except (RuntimeError, MemoryError) as problem:
         said = str(problem)
         if isinstance(problem, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said:

@@ -43,7 +43,7 @@ class Signals:
 
     def __exit__(self, *error: object) -> None:
         Signals.asked = False
-        for number, handler in self._before.items():
+        for number, handler in self._before.items() if not self.number else ():  # a launcher may still send it again
             signal.signal(number, handler)
 
     def _handle(self, number: int, _: FrameType | None) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +70,32 @@ def test_a_signal_that_comes_again_on_the_way_out_changes_nothing(project: Rende
     assert ended.code == 128 + signal.SIGINT
     assert "stopped by SIGINT; the same command goes on after step" in ended.said
     assert "Traceback" not in ended.said
+
+
+@pytest.mark.parametrize(
+    ("before", "code"), [(["env", "--default-signal=HUP"], 129), (["nohup"], 0)], ids=["closed", "nohup"]
+)
+def test_a_run_whose_terminal_is_closed_is_saved_and_goes_on_under_nohup(
+    project: Rendered, work: Path, before: list[str], code: int
+) -> None:
+    single = project("single")
+    work.mkdir()
+    place = ["--data-dir", str(single.images), "--run-dir", str(work / "run"), "--num-workers", "0"]
+    train = [sys.executable, "-m", f"{single.package}.train", *place, "--epochs", "300", "--log-every", "1"]
+    terminal, inside = os.openpty()
+    with (work / "nohup.out").open("w") as file:
+        output = inside if code else file
+        command = ["setsid", "--ctty", *before, *train]
+        process = subprocess.Popen(command, cwd=single.folder, stdin=inside, stdout=output, stderr=output)
+    os.close(inside)
+    while not (work / "run" / "1" / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    os.close(terminal)  # which hangs up on the leader of its session
+
+    assert process.wait() == code
+    last = work / "run" / "1" / "checkpoints" / str(steps(work)[-1])
+    state = json.loads((last / "state.json").read_text())
+    assert (state["stopped"], state["epoch"] == 300) == (signal.SIGHUP if code else 0, not code)
 
 
 @pytest.mark.nightly

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 
 class RunError(Exception):
@@ -26,15 +27,14 @@ def counted(number: int, thing: str) -> str:
 def report(error: RunError) -> int:
     """Prints the message, with the rank of a process other than 0; returns the exit status."""
     where = f" (rank {rank})" if (rank := os.environ.get("RANK", "0")) != "0" else ""
-    # in one piece, since other processes write to the same terminal
-    print(f"error{where}: {error}\n", end="", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal may be gone
+        print(f"error{where}: {error}\n", end="", file=sys.stderr, flush=True)  # in one piece among those of others
     return error.code
 
 
 def disk_error(problem: OSError) -> RunError:
     """What the disk has refused, as a sentence."""
-    path = problem.filename2 or problem.filename
-    if path is None:
+    if (path := problem.filename2 or problem.filename) is None:
         return RunError(str(problem), 5)
     if isinstance(problem, (FileExistsError, NotADirectoryError)):
         while not os.path.lexists(path) and os.path.dirname(path):  # what is above it is no folder

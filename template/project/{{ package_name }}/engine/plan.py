@@ -49,6 +49,5 @@ def length(opt: RunOptions, steps: int) -> str:
 
 def too_short(opt: RunOptions, steps: int) -> list[str]:
     """A warning, if it is too short to learn much."""
-    if opt.epochs * steps >= FEW_STEPS:
-        return []
-    return [f"{counted(opt.epochs * steps, 'step')} may teach a network little; --steps {FEW_STEPS} takes more"]
+    warning = f"{counted(opt.epochs * steps, 'step')} may teach a network little; --steps {FEW_STEPS} takes more"
+    return [warning] if opt.epochs * steps < FEW_STEPS else []

@@ -563,13 +563,12 @@ class Run:
 
     def stop_and_save(self) -> None:
         """Ends the program after a signal; of one to another process the number is not known."""
-        progress = self.progress
-        number = progress.stopped = int(self.signals.number or signal.SIGTERM)
+        number = self.progress.stopped = int(self.signals.number or signal.SIGTERM)
         self._save()
-        name = signal.Signals(number).name
-        if progress.step in self._missed:
-            raise RunError(f"stopped by {name}, and step {progress.step} could not be saved", 5)
-        raise RunError(f"stopped by {name}; the same command goes on after step {progress.step}", 128 + number)
+        name, step = signal.Signals(number).name, self.progress.step
+        if step in self._missed:
+            raise RunError(f"stopped by {name}, and step {step} could not be saved", 5)
+        raise RunError(f"stopped by {name}; the same command goes on after step {step}", 128 + number)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGUSR1 ask a run to save a checkpoint and stop; a second one ends it at once."""
+"""SIGTERM, SIGINT, SIGUSR1 and SIGHUP ask a run to save a checkpoint and stop; a second one ends it at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-# Windows has no SIGUSR1
+# Windows has no SIGUSR1 and no SIGHUP
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+    SIGNALS.append(signal.SIGHUP)
 
 
 class Stop(BaseException):

@@ -40,7 +40,7 @@ class Owner:
         kinds = {".py": [*PYTHON], ".md": ["line", "change", "delete"], ".toml": ["dependency", "table", "delete"]}
         path = self.project / file
         choice = kinds[path.suffix]
-        if path.name == "options.py":
+        if "\nclass Options" in path.read_text(encoding="utf-8"):
             choice = [*choice, "option", "option"]
         for kind in self.dice.sample(choice, len(choice)):
             mark = f"4217{len(self.edits):03d}"

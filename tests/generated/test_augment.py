@@ -25,14 +25,14 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield module
 
 
-def noises(count: int) -> Iterator[torch.Tensor]:
-    """The noise of so many batches."""
-    for seed in range(count):
-        yield torch.rand(8, 1, generator=torch.Generator().manual_seed(seed))
+def part(seed: int, *, rank: int = 0, world: int = 1) -> SimpleNamespace:
+    """What a process gets of a batch of 8 items."""
+    noise = torch.rand(8, 1, generator=torch.Generator().manual_seed(seed))[rank::world]
+    return SimpleNamespace(noise=lambda count: noise)
 
 
 def test_without_mixup_and_cutmix_the_images_are_themselves(modules: Any) -> None:
-    images, others, share = modules("mixing").mix(NUMBERS, torch.zeros(8, 1), SimpleNamespace(mixup=0.0, cutmix=0.0))
+    images, others, share = modules("mixing").mix(NUMBERS, part(0), SimpleNamespace(mixup=0.0, cutmix=0.0))
 
     assert images is NUMBERS
     assert others is None
@@ -41,8 +41,8 @@ def test_without_mixup_and_cutmix_the_images_are_themselves(modules: Any) -> Non
 
 def test_mixup_blends_each_image_with_the_one_whose_label_it_takes(modules: Any) -> None:
     shares = []
-    for noise in noises(200):
-        images, others, share = modules("mixing").mix(NUMBERS, noise, SimpleNamespace(mixup=0.4, cutmix=0.0))
+    for seed in range(200):
+        images, others, share = modules("mixing").mix(NUMBERS, part(seed), SimpleNamespace(mixup=0.4, cutmix=0.0))
         expected = share * NUMBERS + (1 - share) * NUMBERS[others]
         assert torch.allclose(images, expected, atol=1e-5)
         assert sorted(others.tolist()) == list(range(8))
@@ -55,8 +55,8 @@ def test_mixup_blends_each_image_with_the_one_whose_label_it_takes(modules: Any)
 
 def test_cutmix_gives_the_other_label_the_share_of_its_pixels(modules: Any) -> None:
     shares = []
-    for noise in noises(200):
-        images, others, share = modules("mixing").mix(NUMBERS, noise, SimpleNamespace(mixup=0.0, cutmix=1.0))
+    for seed in range(200):
+        images, others, share = modules("mixing").mix(NUMBERS, part(seed), SimpleNamespace(mixup=0.0, cutmix=1.0))
         for number, image in enumerate(images):
             assert {*image.unique().tolist()} <= {float(number), float(others[number])}
             if others[number] != number:
@@ -69,28 +69,27 @@ def test_cutmix_gives_the_other_label_the_share_of_its_pixels(modules: Any) -> N
 
 def test_with_both_each_has_half_of_the_batches(modules: Any) -> None:
     opt = SimpleNamespace(mixup=1.0, cutmix=1.0)
-    blended = [not (modules("mixing").mix(NUMBERS, noise, opt)[0] % 1 == 0).all() for noise in noises(200)]
+    blended = [not (modules("mixing").mix(NUMBERS, part(seed), opt)[0] % 1 == 0).all() for seed in range(200)]
 
     assert 70 < sum(blended) < 130
 
 
 def test_what_is_mixed_follows_from_the_noise_alone(modules: Any) -> None:
     opt = SimpleNamespace(mixup=0.4, cutmix=1.0)
-    one, two = (torch.rand(8, 1, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
-    first = modules("mixing").mix(NUMBERS, one, opt)
+    first = modules("mixing").mix(NUMBERS, part(1), opt)
     torch.rand(5)
-    again, other = modules("mixing").mix(NUMBERS, one, opt), modules("mixing").mix(NUMBERS, two, opt)
+    again, other = modules("mixing").mix(NUMBERS, part(1), opt), modules("mixing").mix(NUMBERS, part(2), opt)
 
     assert torch.equal(first[0], again[0])
     assert first[2] == again[2] != other[2]
 
 
 def test_each_process_mixes_its_own_images_by_a_share_of_its_own(modules: Any) -> None:
-    opt, noise = SimpleNamespace(mixup=0.4, cutmix=0.0), torch.rand(8, 1, generator=torch.Generator().manual_seed(1))
+    opt = SimpleNamespace(mixup=0.4, cutmix=0.0)
     shares = set()
     for rank in range(2):
         own = NUMBERS[rank::2]  # as the order of an epoch is dealt
-        images, others, share = modules("mixing").mix(own, noise[rank::2], opt)
+        images, others, share = modules("mixing").mix(own, part(1, rank=rank, world=2), opt)
         assert torch.allclose(images, share * own + (1 - share) * own[others], atol=1e-5)
         assert sorted(others.tolist()) == list(range(4))
         shares.add(share)

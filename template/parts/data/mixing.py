@@ -8,19 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .engine import Part
 from .options import Options
 
 
-def mix(images: Tensor, noise: Tensor, opt: Options) -> tuple[Tensor, Tensor | None, float]:
+def mix(images: Tensor, part: Part, opt: Options) -> tuple[Tensor, Tensor | None, float]:
     """The images (n, channels, height, width) mixed, the numbers (n,) of the others, and the share of their own label.
 
     Mixup (Zhang et al., ICLR 2018) blends two images; cutmix (Yun et al., ICCV 2019) pastes a box of the other one. The
     share is drawn from Beta(alpha, alpha), one for these images, those of one process; where both are on, half of the
-    batches have each. What is drawn follows from `noise` (n, 1) alone. Without either there are no others.
+    batches have each. What is drawn follows from the part's noise alone. Without either there are no others.
     """
     if not opt.mixup and not opt.cutmix:
         return images, None, 1.0
-    draw = np.random.default_rng((noise[:, 0] * 2**24).long().tolist())
+    draw = np.random.default_rng((part.noise(1)[:, 0] * 2**24).long().tolist())
     cut = draw.random() < (0.5 if opt.mixup else 1) if opt.cutmix else False
     alpha = opt.cutmix if cut else opt.mixup
     share = float(draw.beta(alpha, alpha))

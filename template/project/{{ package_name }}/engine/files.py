@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and of which nothing else is waited for: a FIFO would never end."""
+"""Files that are written whole or not at all, or row by row. Nothing but a file is waited for: a FIFO never ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -40,6 +41,27 @@ def replace(path: Path, data: bytes) -> None:
     write(beside, data)
     beside.replace(path)
     sync_folder(path.parent)
+
+
+class RowFile:
+    """A file that grows row by row. If the disk is full, rows wait in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.waiting = path, b""
+        self.file = os.fdopen(regular(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b", buffering=0)
+
+    def write(self, row: bytes) -> None:
+        self.waiting += row
+        with suppress(OSError):
+            self.write_waiting()
+
+    def write_waiting(self) -> None:
+        while self.waiting:
+            self.waiting = self.waiting[self.file.write(self.waiting) :]
+
+    def close(self) -> None:
+        self.write_waiting()
+        self.file.close()
 
 
 def remove(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import multiprocessing
@@ -93,6 +94,7 @@ def exit_status() -> Iterator[ExitStatus]:
 
 def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: Callable[[Opt, Process], None]) -> int:
     """Reads the command line and trains, once for each seed; returns the exit status."""
+    gc.freeze()  # what was imported stays: to look through it for garbage now and then takes as long as many a step
     with exit_status() as status:
         opt = parse(kind, sys.argv[1:], f"python -m {NAME}.train")
         check(opt)

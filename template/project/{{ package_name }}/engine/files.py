@@ -53,14 +53,14 @@ class RowFile:
     def write(self, row: bytes) -> None:
         self.waiting += row
         with suppress(OSError):
-            self.write_waiting()
+            RowFile.flush(self)
 
-    def write_waiting(self) -> None:
+    def flush(self) -> None:
         while self.waiting:
             self.waiting = self.waiting[self.file.write(self.waiting) :]
 
     def close(self) -> None:
-        self.write_waiting()
+        RowFile.flush(self)
         self.file.close()
 
 

@@ -164,6 +164,9 @@ def is_run(folder: Path) -> bool:
     return False
 
 
+# comparing with what was recorded
+
+
 def changes(record: Record, opt: RunOptions) -> dict[str, tuple[Any, Any, str]]:
     """The settings that differ and are not free to, of those that were typed now or then: what was, is, and means."""
     default = vars(type(opt)()) | known_settings(type(opt), record)
@@ -251,6 +254,9 @@ def _command(flag: str) -> str:
     words = [word for word in words if flag != "--new-run" or not word.startswith(("--run=", "--data-changed"))]
     start = "torchrun ..." if "RANK" in os.environ else "python"
     return f"{start} -m {__package__.partition('.')[0]}.train {shlex.join([*words, flag])}"
+
+
+# files
 
 
 def write_record(folder: Path, opt: RunOptions, facts: dict[str, Any], made_by: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from operator import methodcaller
@@ -283,6 +284,8 @@ def _prepare_worker(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     # Python would print a traceback, and the trainer wait for the batch for ever
     multiprocessing.queues.Queue._on_queue_feeder_error = _send_error  # type: ignore[attr-defined]  # not documented
+    # and one for each time that a thread which hands over files has none left; the trainer says what is missing
+    sys.excepthook = lambda kind, *more: None if issubclass(kind, OSError) else sys.__excepthook__(kind, *more)
 
 
 def _send_error(queue: Any, problem: Exception, batch: tuple[int, Any]) -> None:

@@ -53,15 +53,18 @@ class RowFile:
     def write(self, row: bytes) -> None:
         self.waiting += row
         with suppress(OSError):
-            RowFile.flush(self)
+            self._write()
 
     def flush(self) -> None:
-        while self.waiting:
-            self.waiting = self.waiting[self.file.write(self.waiting) :]
+        self.write(b"")
 
     def close(self) -> None:
-        RowFile.flush(self)
+        self._write()
         self.file.close()
+
+    def _write(self) -> None:
+        while self.waiting:
+            self.waiting = self.waiting[self.file.write(self.waiting) :]
 
 
 def remove(path: Path) -> None:

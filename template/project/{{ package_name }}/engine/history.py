@@ -256,9 +256,6 @@ def _command(flag: str) -> str:
     return f"{start} -m {__package__.partition('.')[0]}.train {shlex.join([*words, flag])}"
 
 
-# files
-
-
 def write_record(folder: Path, opt: RunOptions, facts: dict[str, Any], made_by: dict[str, Any]) -> None:
     """Writes options.json."""
     options = {name: value for name, value in asdict(opt).items() if name != "given"}

@@ -57,6 +57,7 @@ def unread(more: str = "") -> int:
 def exit_status() -> Iterator[ExitStatus]:
     """Around a program: an error becomes a sentence and an exit status, and no loader worker is left behind."""
     status = ExitStatus()
+    gc.freeze()  # what was imported stays: to look through it for garbage now and then takes as long as many a step
     sys.stderr = sys.stderr or io.StringIO()  # it may be closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of any language, whatever a terminal or a pipe can show
@@ -94,7 +95,6 @@ def exit_status() -> Iterator[ExitStatus]:
 
 def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: Callable[[Opt, Process], None]) -> int:
     """Reads the command line and trains, once for each seed; returns the exit status."""
-    gc.freeze()  # what was imported stays: to look through it for garbage now and then takes as long as many a step
     with exit_status() as status:
         opt = parse(kind, sys.argv[1:], f"python -m {NAME}.train")
         check(opt)

@@ -187,7 +187,7 @@ def test_dead_at_any_operation_in_every_mode(
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    ("name", "runs"), [("single", 100), *((name, 20) for name in [*MODES[1:], "words", "labels", "triplets"])]
+    ("name", "runs"), [("single", 100), *((name, 20) for name in [*MODES[1:], "words", "angles", "labels", "triplets"])]
 )
 def test_killed_at_random_in_every_mode(
     project: Rendered, work: Path, name: str, runs: int, figure: Callable[..., None]

@@ -91,6 +91,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
             *("--sample", "5"),
         ],
     ),
+    "angles": ({"task": "regression", "ema": True}, []),
     "labels": ({"task": "multi_label", "logger": "none", "ema": True}, []),
     "boxes": ({"task": "detection", "logger": "none"}, []),
     "detector": ({"task": "detection", "logger": "none", "model": "ssdlite", "ema": True}, []),
@@ -108,7 +109,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 LARGE_NETWORKS = ("fasterrcnn", "retinanet", "fcos", "deeplabv3", "lraspp")
 # Those whose data are no images in folders: what their own tests train on takes the place of the images.
-OWN_DATA = ("words", "labels", "boxes", "detector", "masks", *LARGE_NETWORKS, "triplets")
+OWN_DATA = ("words", "angles", "labels", "boxes", "detector", "masks", *LARGE_NETWORKS, "triplets")
 Rendered = Callable[[str], Project]
 
 

@@ -325,6 +325,24 @@ def test_the_first_image_is_not_everybodys_size(
     assert ("--image-size takes another size" in dataset.describe()) == (sizes[0] != (size, size) or len({*sizes}) > 1)
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("frames", [1, 3])
+@FOLDERS
+def test_of_several_frames_the_first_is_taken_and_that_is_told(
+    module: Module, tmp_path: Path, kind: str, frames: int
+) -> None:
+    shades = [Image.new("L", (32, 32), shade) for shade in (250, 10, 120)[:frames]]
+    for label in "ab":
+        (tmp_path / "train" / label).mkdir(parents=True)
+        many = {"save_all": True, "append_images": shades[1:]} if frames > 1 else {}
+        (tmp_path / "train" / label / f"0.{kind.lower()}").write_bytes(encoded(shades[0], kind, **many))
+
+    dataset = module("data").MyDataset(tmp_path / "train", module("options").Options(data_dir=str(tmp_path)))
+
+    assert abs(float(dataset[0][0].float().mean()) - 250) < 3
+    assert ("of several frames the first" in dataset.describe()) == (frames > 1)
+
+
 @FOLDERS
 def test_a_run_goes_on_with_the_size_that_it_began_with(
     module: Module, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -276,7 +276,7 @@ def test_a_mask_that_is_painted_over_is_other_data_though_its_file_is_as_large(m
     assert len(seen) == 2
 
 
-def test_a_class_that_train_lacks_and_a_file_that_blurs_are_refused(module: Module, tmp_path: Path) -> None:
+def test_a_class_that_train_lacks_and_files_that_are_no_masks_are_refused(module: Module, tmp_path: Path) -> None:
     from torchvision.io import write_jpeg
 
     for split, value in (("train", 1), ("val", 2)):
@@ -292,6 +292,12 @@ def test_a_class_that_train_lacks_and_a_file_that_blurs_are_refused(module: Modu
     (tmp_path / "train" / "masks" / "a.png").unlink()
     write_jpeg(torch.zeros(1, 20, 40, dtype=torch.uint8), str(tmp_path / "train" / "masks" / "a.jpg"))
     with pytest.raises(module("engine").RunError, match=r"a\.jpg is a JPEG, which blurs the numbers"):
+        module("data").MyDataset(tmp_path / "train", opt)
+
+    (tmp_path / "train" / "masks" / "a.jpg").unlink()
+    frames = [Image.new("L", (40, 20), shade) for shade in (0, 1)]
+    frames[0].save(tmp_path / "train" / "masks" / "a.tif", save_all=True, append_images=frames[1:])
+    with pytest.raises(module("engine").RunError, match=r"a\.tif has several frames"):
         module("data").MyDataset(tmp_path / "train", opt)
 
 

@@ -29,16 +29,13 @@ def load_model_state(net: nn.Module, state: dict[str, Tensor]) -> None:
     set_model_state_dict(net, dict(state), options=WHOLE)
 
 
-def optimizer_state(net: nn.Module, optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
+def optimizer_state(net: nn.Module, optimizer: Optimizer) -> dict[str, dict[str, Any]]:
     """The state of each parameter by its name, on process 0; every process must call it."""
     state: dict[str, Any] = get_optimizer_state_dict(net, optimizer, options=WHOLE)
-    return {
-        name: {key: value for key, value in memory.items() if isinstance(value, Tensor)}
-        for name, memory in state.get("state", {}).items()
-    }
+    return {name: dict(memory) for name, memory in state.get("state", {}).items()}
 
 
-def load_optimizer_state(net: nn.Module, optimizer: Optimizer, state: dict[str, dict[str, Tensor]]) -> None:
+def load_optimizer_state(net: nn.Module, optimizer: Optimizer, state: dict[str, dict[str, Any]]) -> None:
     """Loads what `optimizer_state` returned; learning rates stay as they are."""
     rates = [group["lr"] for group in optimizer.param_groups]
     now: dict[str, Any] = get_optimizer_state_dict(net, optimizer)

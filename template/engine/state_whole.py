@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 
 def model_state(net: nn.Module) -> dict[str, Tensor]:
@@ -18,24 +21,22 @@ def load_model_state(net: nn.Module, state: dict[str, Tensor]) -> None:
     net.load_state_dict(state)
 
 
-def optimizer_state(net: nn.Module, optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
+def optimizer_state(net: nn.Module, optimizer: Optimizer) -> dict[str, dict[str, Any]]:
     """The state of each parameter by its name, so that layer groups may change."""
     return {
-        name: {key: value.cpu() for key, value in optimizer.state[parameter].items() if isinstance(value, Tensor)}
+        name: tree_map_only(Tensor, Tensor.cpu, dict(optimizer.state[parameter]))
         for name, parameter in net.named_parameters()
         if parameter in optimizer.state
     }
 
 
-def load_optimizer_state(net: nn.Module, optimizer: Optimizer, state: dict[str, dict[str, Tensor]]) -> None:
+def load_optimizer_state(net: nn.Module, optimizer: Optimizer, state: dict[str, dict[str, Any]]) -> None:
     """Loads what `optimizer_state` returned; learning rates stay as they are."""
     names = {parameter: name for name, parameter in net.named_parameters()}
     order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
     # copies, since an optimizer changes its state in place
     copies = {
-        number: {key: torch.clone(value) for key, value in state[name].items()}
-        for number, name in enumerate(order)
-        if name in state
+        number: tree_map_only(Tensor, torch.clone, state[name]) for number, name in enumerate(order) if name in state
     }
     optimizer.load_state_dict({"state": copies, "param_groups": optimizer.state_dict()["param_groups"]})
 

@@ -13,7 +13,16 @@ from torchvision.io import encode_png, read_image
 
 from tests.conftest import tree
 from tests.reliability.crash.fixtures import Rendered
-from tests.reliability.crash.projects import Change, Project, checkpoints, outcome, steps, write_images, write_png
+from tests.reliability.crash.projects import (
+    Change,
+    Project,
+    checkpoints,
+    metrics,
+    outcome,
+    steps,
+    write_images,
+    write_png,
+)
 from tests.reliability.test_damage import resealed
 
 CHANGED = pytest.mark.figure(
@@ -409,6 +418,103 @@ def test_what_a_model_keeps_beside_its_state_is_kept(project: Rendered, work: Pa
         "a run cannot keep _extra_state of model, a Net" in refused.said
         or "a run cannot keep _extra_state" in refused.said
     )
+
+
+# An optimizer that counts: per parameter, and in its groups, as schedule-free ones do.
+COUNTING = """
+
+class Counting(Optimizer):
+    def __init__(self, groups, lr):
+        super().__init__(groups, {"lr": lr, "turns": 0, "largest": -1.0})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["turns"] += 1
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                memory = self.state[parameter]
+                memory["steps"] = memory.get("steps", 0) + 1
+                memory["last"] = [parameter.grad.mean(), "a note"]
+                mean = memory.setdefault("mean", torch.zeros_like(parameter))
+                mean.lerp_(parameter.grad, 1 / memory["steps"])
+                group["largest"] = max(group["largest"], group["lr"])
+                parameter.sub_(mean.sign() * (group["largest"] / group["turns"]))
+
+
+def build_optimizer("""
+COUNTS_ITS_STEPS: list[Change] = [
+    ("PACKAGE/optim.py", "\n\ndef build_optimizer(", COUNTING),
+    (
+        "PACKAGE/optim.py",
+        "    return torch.optim.AdamW(",
+        "    return Counting(groups, lr=opt.lr)\n    return torch.optim.AdamW(",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", ["single", "fsdp_plain"])
+def test_what_an_optimizer_remembers_beside_tensors_is_kept(project: Rendered, work: Path, name: str) -> None:
+    made = project(name)
+    plain = [
+        (file, old, new.replace('[parameter.grad.mean(), "a note"]', "1.5")) for file, old, new in COUNTS_ITS_STEPS
+    ]
+    counting = made.changed(work / "counting", COUNTS_ITS_STEPS if name == "single" else plain)
+    assert counting.run(work / "undisturbed", *EPOCHS).code == 0
+    where = {"package": made.package, "where": "step", "time_": STEP, "number": signal.SIGTERM}
+
+    assert 128 + signal.SIGTERM in counting.run(work / "run", *EPOCHS, faults=[("signal_in", where)]).codes
+    assert counting.run(work / "run", *EPOCHS).code == 0
+
+    assert outcome(work / "undisturbed").differs(outcome(work / "run")) == []
+
+
+def test_what_an_optimizer_cannot_get_back_is_refused(project: Rendered, work: Path) -> None:
+    changes = [(file, old, new.replace('"a note"', "print")) for file, old, new in COUNTS_ITS_STEPS]
+
+    ended = project("single").changed(work / "counting", changes).run(work, *EPOCHS)
+
+    assert ended.code == 2, ended.said
+    assert "a run cannot keep what optimizer remembers: it takes tensors, numbers and texts" in ended.said
+    assert "Traceback" not in ended.said
+
+
+BY_LOSS: list[Change] = [
+    ("PACKAGE/metrics.py", 'BEST = "accuracy"', 'BEST = "loss"'),
+    ("PACKAGE/metrics.py", "MORE_IS_BETTER = True", "MORE_IS_BETTER = False"),
+]
+
+
+def test_the_best_of_another_metric_is_no_measure_for_a_new_one(project: Rendered, work: Path) -> None:
+    single = project("single")
+    where = {"package": single.package, "where": "step", "time_": 4, "number": signal.SIGTERM}
+    flags = ["--epochs", "5", "--patience", "4"]
+    assert single.run(work, *flags, faults=[("signal_in", where)]).code == 128 + signal.SIGTERM
+
+    ended = single.changed(work / "by loss", BY_LOSS).run(work, *flags)
+
+    assert ended.code == 0, ended.said
+    losses = {row["step"]: row["val/loss"] for row in metrics(work, "val") if row["step"] > 4}
+    state = json.loads((checkpoints(work) / "15" / "state.json").read_text())
+    assert state["best"] == min(losses.values())
+    assert losses[state["best_step"]] == state["best"]
+
+
+def test_metrics_may_be_tensors_and_the_best_has_to_be_one_of_them(project: Rendered, work: Path) -> None:
+    single, epoch = project("single"), ["--epochs", "1"]
+    tensors: Change = ("PACKAGE/metrics.py", "int(correct.sum()) / count", "correct.sum() / count")
+    unknown: Change = ("PACKAGE/metrics.py", 'BEST = "accuracy"', 'BEST = "acuracy"')
+    assert single.run(work / "numbers", *epoch).code == 0
+
+    ended = single.changed(work / "tensors", [tensors]).run(work / "tensors", *epoch)
+    refused = single.changed(work / "unknown", [unknown]).run(work / "unknown", *epoch)
+
+    assert ended.code == 0, ended.said
+    told = [metrics(work / name, "val")[0]["val/accuracy"] for name in ("tensors", "numbers")]
+    assert told[0] == pytest.approx(told[1])
+    assert refused.code == 2
+    assert "cannot be chosen by acuracy: measured are accuracy, balanced_accuracy, loss" in refused.said
 
 
 @CHANGED

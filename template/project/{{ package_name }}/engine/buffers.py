@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,16 +33,18 @@ def load_other_buffers(net: nn.Module, found: Mapping[str, Tensor]) -> None:
 def check_state(name: str, net: nn.Module) -> None:
     """Refuses a model that says of itself (`get_extra_state`) what a checkpoint cannot give back."""
     for key, value in net.state_dict().items():
-        if isinstance(value, Tensor):
-            continue
-        try:
-            content = io.BytesIO()
-            torch.save(value, content)
-            content.seek(0)
-            torch.load(content, weights_only=True)
-        except Exception:  # torch and pickle have many words for it
-            kind = type(value).__name__
-            raise RunError(
-                f"a run cannot keep {key} of {name}, a {kind}: let get_extra_state return tensors, numbers and texts "
-                "in lists and dictionaries"
-            ) from None
+        if not isinstance(value, Tensor):
+            check_kept(f"{key} of {name}", value)
+
+
+def check_kept(what: str, value: Any) -> None:
+    """Refuses what a checkpoint cannot give back."""
+    try:
+        content = io.BytesIO()
+        torch.save(value, content)
+        content.seek(0)
+        torch.load(content, weights_only=True)
+    except Exception:  # torch and pickle have many words for it
+        kind = f", a {type(value).__name__}" * (not isinstance(value, list))
+        wanted = "tensors, numbers and texts in lists and dictionaries"
+        raise RunError(f"a run cannot keep {what}{kind}: it takes {wanted}") from None

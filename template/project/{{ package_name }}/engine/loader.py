@@ -51,7 +51,7 @@ class Part(NamedTuple):
 
     def noise(self, count: int) -> Tensor:
         """(n, count) numbers from 0 to 1 on the CPU, which follow from seed, epoch and item: always the same ones."""
-        assert self.epoch_noise is not None, "an evaluation has no noise; draw it from generator(opt.seed, number)"
+        assert self.epoch_noise is not None, "only run.batches gives noise; draw it from generator(opt.seed, number)"
         return self.epoch_noise(count).index_select(0, self.numbers)
 
 

@@ -29,6 +29,7 @@ from .ema import EMA
 from .errors import RunError, counted, disk_error
 from .loader import InMemory, Loader, Part, batch_sampler, imbalance, load
 from .log import NAME, MetricsFile, open_writers
+from .optimizers import changed_entries, group_entries
 from .options import RunOptions
 from .pictures import draw
 from .plan import length, too_short
@@ -68,6 +69,7 @@ class Progress:
     window: dict[str, list[float]] = field(default_factory=dict)  # each process's sums since the last row of numbers
     counts: dict[str, int] = field(default_factory=dict)  # the steps that each of them is of
     window_steps: int = 0
+    best_by: str = ""  # of which metric, and whether more of it is better
     rows: int = 0  # size of metrics.jsonl
     ema_step: int = 0  # the step after which the average began
     stopped: int = 0  # the signal that asked it to stop here
@@ -133,6 +135,7 @@ class Run:
                     "they are of several, put these into one nn.ModuleDict"
                 )
             self._owner[name] = owners[0]
+        self._first = {name: group_entries(optimizer) for name, optimizer in self._optimizers.items()}
         for name, net in self._models.items():
             check_state(name, net)
         for note in self._start.notes:
@@ -345,8 +348,14 @@ class Run:
         Of equal ones it is that of the lower `loss`, if one is measured; for `--patience` they are no better.
         What is measured in the middle of an epoch is for `run.log.info`, and no more: the rest would not be trained.
         """
-        progress = self.progress
+        progress, by = self.progress, f"{best} {more_is_better}"
+        if best and best not in values:
+            raise RunError(f"the best checkpoint cannot be chosen by {best}: measured are {', '.join(values)}")
+        values = {name: float(value) for name, value in values.items()}  # which may be tensors
         self._log("val", {f"val/{name}": value for name, value in values.items()})
+        if progress.best_by not in ("", by):  # what the other metric was is no measure for this one
+            progress.best, progress.best_loss, progress.worse = None, None, 0
+        progress.best_by = by
         last = progress.last = values[best] if best else float(progress.step)
         before = math.nan if progress.best is None else progress.best
         better = math.isnan(before) or (last > before if more_is_better or not best else last < before)
@@ -492,7 +501,8 @@ class Run:
         random = {name: self.process.gather_rows(state[None]).cpu() for name, state in states.items()}
         tensors: dict[str, Any] = {name: model_state(net) for name, net in self._models.items()}
         for name, optimizer in self._optimizers.items():
-            tensors[name] = {"state": optimizer_state(self._owner[name], optimizer), "random": random}
+            groups = changed_entries(name, optimizer, self._first[name])
+            tensors[name] = {"state": optimizer_state(self._owner[name], optimizer), "groups": groups, "random": random}
         buffers = {name: other_buffers(net) for name, net in self._models.items()}
         if self._ema is not None:
             with self._ema.swapped():
@@ -544,6 +554,8 @@ class Run:
                 load_other_buffers(net, buffers.get(name, {}))
             for name, optimizer in self._optimizers.items():
                 load_optimizer_state(self._owner[name], optimizer, tensors[name]["state"])
+                for group, entries in zip(optimizer.param_groups, tensors[name].get("groups", ()), strict=False):
+                    group.update(entries)
                 random = tensors[name]["random"]
             self.progress = Progress(**{**state, "stopped": 0, "rules": RULES})
             if "counts" not in state:  # before 0.4.0

@@ -353,7 +353,13 @@ MORE = [
     Sabotage(
         "half an optimizer",
         resume,
-        ((STATE, "{key: torch.clone(value)", '{key: torch.zeros_like(value) if "sq" in key else torch.clone(value)'),),
+        (
+            (
+                STATE,
+                "tree_map_only(Tensor, torch.clone, state[name])",
+                '{key: torch.clone(value) * ("sq" not in key) for key, value in state[name].items()}',
+            ),
+        ),
     ),
     Sabotage(
         "no statistics of batch norms",
@@ -554,7 +560,10 @@ MORE = [
     Sabotage(
         "curves show twice what was written twice",
         logged_once,
-        ((TENSORBOARD, ', "session_log": {"status": "START"}', ""),),
+        (
+            (TENSORBOARD, "folder / FILE, size)", "folder / FILE, 1 << 40)"),
+            (TENSORBOARD, "if size and size == self.size:", "if size:"),
+        ),
         "rich",
     ),
     Sabotage(

@@ -44,13 +44,20 @@ def replace(path: Path, data: bytes) -> None:
 
 
 class RowFile:
-    """A file that grows row by row. If the disk is full, rows wait in memory."""
+    """A file that grows row by row; if the disk is full, rows wait in memory.
 
-    def __init__(self, path: Path) -> None:
+    `size` is that of the file when the newest checkpoint was saved: later rows are cut off, since the run writes them
+    again.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
         self.path, self.waiting = path, b""
         self.file = os.fdopen(regular(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b", buffering=0)
+        self.size = min(size, os.fstat(self.file.fileno()).st_size)
+        self.file.truncate(self.size)
 
     def write(self, row: bytes) -> None:
+        self.size += len(row)
         self.waiting += row
         with suppress(OSError):
             self._write()

@@ -27,6 +27,7 @@ from . import checkpoint, history, scaling
 from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
 from .errors import RunError, counted, disk_error
+from .files import RowFile
 from .loader import InMemory, Loader, Part, batch_sampler, imbalance, load
 from .log import NAME, MetricsFile, open_writers
 from .optimizers import changed_entries, group_entries
@@ -71,6 +72,7 @@ class Progress:
     window_steps: int = 0
     best_by: str = ""  # of which metric, and whether more of it is better
     rows: int = 0  # size of metrics.jsonl
+    sizes: dict[str, int] = field(default_factory=dict)  # of it and other files that grow row by row
     ema_step: int = 0  # the step after which the average began
     stopped: int = 0  # the signal that asked it to stop here
     rules: int = RULES
@@ -182,7 +184,7 @@ class Run:
                 if not (self.folder / "options.json").exists():
                     self._record()  # that of a resumed run is written with its first checkpoint
                 self._rows = MetricsFile(self.folder, progress.rows)
-                self._writers = open_writers(self._rows, self.folder, progress.step)
+                self._writers = open_writers(self._rows, self.folder, progress.step, progress.sizes)
         while progress.epoch < count and not progress.finished:
             epoch = progress.epoch
             if not self._paused:
@@ -518,6 +520,7 @@ class Run:
             try:
                 for writer in self._writers:
                     writer.flush()
+                progress.sizes = {one.path.name: one.size for one in self._writers if isinstance(one, RowFile)}
                 if not (self._start.recorded and (self.folder / "options.json").is_file()):
                     self._record()
                 checkpoint.save(folder, progress.step, tensors, asdict(progress), self._made_by)

@@ -303,6 +303,54 @@ def test_data_of_ones_own_are_trained_on(tmp_path: Path) -> None:
     assert "skipped" not in own_tests(project, "tests/test_data.py", "tests/test_train.py")
 
 
+UNEQUAL = """
+import torch
+
+
+class Items:
+    def __init__(self, folder, opt, facts):
+        self.folder = folder
+        self.facts = {"classes": ["a", "b"]}
+        self.paths = [str(path) for path in sorted(folder.iterdir())]
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, number):
+        return torch.ones(3, 8, 8 + number // 4), number % 2
+"""
+COLLATE = """
+    def collate(self, items):
+        return torch.stack([inputs[:, :, :8] for inputs, _ in items]), torch.tensor([target for _, target in items])
+"""
+
+
+@pytest.mark.parametrize("collate", [False, True])
+def test_items_of_several_shapes_need_a_collate_of_ones_own(tmp_path: Path, collate: bool) -> None:
+    project = render_project(tmp_path / "owned", data="my_data.items:Items")
+    (project / "my_data").mkdir()
+    (project / "my_data" / "items.py").write_text(UNEQUAL + COLLATE * collate)
+    for split, count in (("train", 8), ("val", 6)):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for number in range(count):
+            (tmp_path / "data" / split / str(number)).touch()
+    flags = ["--data-dir", str(tmp_path / "data"), "--epochs", "1", "--batch-size", "4", "--num-workers", "0"]
+
+    ended = run(project, "train", *flags)
+
+    assert "Traceback" not in ended.stderr
+    if not collate:
+        assert ended.returncode == 2, ended.stderr
+        assert "gives inputs of shape [3, 8, 9] in item 4 of" in ended.stderr
+        assert "make them alike, or put items together in its collate(items)" in ended.stderr
+        return
+    assert ended.returncode == 0, ended.stderr
+    assert run(project, "predict", "run/1", str(tmp_path / "data" / "val")).stdout.count("\n") == 6
+    missing = run(project, "predict", "run/1", "nowhere")
+    assert missing.returncode == 2
+    assert missing.stderr.strip() == "error: nowhere cannot be read (No such file or directory)"
+
+
 def test_images_may_be_normalised_more_than_once(tmp_path: Path) -> None:
     import torch
 

@@ -308,19 +308,39 @@ def test_what_a_worker_cannot_send_is_no_want_of_memory_either(project: Rendered
     assert "ulimit" not in ended.said
 
 
-def test_a_signal_while_waiting_for_a_worker_saves_at_once(project: Rendered, work: Path) -> None:
+@pytest.mark.timed
+def test_a_worker_that_is_frozen_with_batches_to_hand_over_is_not_waited_for(project: Rendered, work: Path) -> None:
     workers = project("workers")
-    assert workers.run(work / "whole", *EPOCHS).code == 0
     faults: list[Fault] = [
-        ("bad_worker", {"package": workers.package, "what": "hang", "number": 30}),
+        ("bad_worker", {"package": workers.package, "what": "freeze", "number": 30}),
+        ("slow", {"package": workers.package, "seconds": 0.3}),
+    ]
+
+    began = time.monotonic()
+    # of 12 batches an epoch, of which some wait while an item of another is read
+    ended = workers.start(work, *EPOCHS, "--batch-size", "4", "--loader-timeout", "2", faults=faults).wait(60)
+
+    assert ended.code == 2, ended.said
+    assert re.search(r"no loader worker answered for \d+ seconds \(read last: .*\); raise --loader-timeout", ended.said)
+    assert "Traceback" not in ended.said
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("what", ["hang", "freeze"])
+def test_a_signal_while_waiting_for_a_worker_saves_at_once(project: Rendered, work: Path, what: str) -> None:
+    workers, flags = project("workers"), [*EPOCHS, "--batch-size", "4"]
+    assert workers.run(work / "whole", *flags).code == 0
+    faults: list[Fault] = [
+        ("bad_worker", {"package": workers.package, "what": what, "number": 30}),
+        ("slow", {"package": workers.package, "seconds": 0.3}),
         ("signal_after", {"seconds": 6, "number": 15}),
     ]
 
     began = time.monotonic()
-    stopped = workers.run(work / "run", *EPOCHS, faults=faults)
+    stopped = workers.start(work / "run", *flags, faults=faults).wait(60)
     assert stopped.code == 143, stopped.said
     assert time.monotonic() - began < 6 + 10 + 10
-    assert workers.run(work / "run", *EPOCHS).code == 0
+    assert workers.run(work / "run", *flags).code == 0
     assert outcome(work / "whole").differs(outcome(work / "run")) == []
 
 

@@ -401,12 +401,14 @@ def file_limit(size: int) -> None:
 
 
 def bad_worker(package: str, what: str, number: int) -> None:
-    """A loader worker that hangs, dies or raises when it reads the item of this number."""
+    """A loader worker that hangs, is frozen, dies or raises when it reads the item of this number."""
     data = import_module(f"{package}.data")
     fetch = data.MyDataset.__getitem__
 
     def bad(self: Any, wanted: int) -> Any:
         if wanted == number and "train" in str(self.folder):
+            if what == "freeze":  # with batches that only it can hand over
+                os.kill(os.getpid(), signal.SIGSTOP)
             if what == "hang":
                 time.sleep(3600)
             if what == "die":

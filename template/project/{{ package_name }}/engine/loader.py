@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing.queues
 import os
 import random
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from operator import methodcaller
+from threading import Event, Thread
 from typing import Any, NamedTuple, NoReturn, TypeVar
 from weakref import WeakSet
 
@@ -333,10 +336,21 @@ def load(loader: Loader) -> Iterator[list[Part]]:
             iterator = iter(loader)
         except OSError as problem:
             no_resources(problem)
-    waited, patience = 0, loader.dataset.timeout
+    receiver = Receiver(iterator, loader.dataset.timeout)
+    if loader.num_workers:
+        receiver.start()
+    try:
+        yield from _received(loader, receiver)
+    finally:
+        receiver.ended.set()
+
+
+def _received(loader: Loader, receiver: Receiver) -> Iterator[list[Part]]:
+    assert isinstance(loader.dataset, Items)
+    iterator, waited, patience = receiver.iterator, 0, receiver.patience
     while True:
         try:
-            parts = next(iterator, None)
+            parts = receiver.next()
         except RunError as problem:  # with a worker's traceback; the sentence is on its last line
             raise RunError(str(problem).strip().splitlines()[-1].split("RunError: ")[-1], problem.code) from None
         except (ConnectionResetError, EOFError) as problem:
@@ -354,7 +368,7 @@ def load(loader: Loader) -> Iterator[list[Part]]:
                 raise Stop from None
             if Signals.asked:  # several would have to agree on it, and launchers kill after 30 seconds
                 patience = min(patience, waited + 10)
-            waited += int(loader.timeout)
+            waited += patience if receiver.gave_up else int(loader.timeout)
             if waited >= patience:
                 read = ", ".join(loader.dataset.items_read())
                 reason = f"no loader worker answered for {waited} seconds (read last: {read})"
@@ -367,6 +381,37 @@ def load(loader: Loader) -> Iterator[list[Part]]:
                 return
             waited = 0
             yield parts
+
+
+class Receiver(Thread):
+    """Takes batches from workers, and kills these where one hangs as it hands over a batch, which torch waits for."""
+
+    def __init__(self, iterator: Any, patience: int) -> None:
+        super().__init__(daemon=True)
+        self.iterator, self.patience, self.began = iterator, patience, math.inf
+        self.gave_up, self.ended = False, Event()
+
+    def next(self) -> list[Part] | None:
+        """The next batch; None after the last."""
+        self.began = time.monotonic()
+        try:
+            parts: list[Part] | None = next(self.iterator, None)
+            return parts
+        except (OSError, EOFError, RuntimeError):
+            if self.gave_up:
+                raise RuntimeError("DataLoader timed out") from None
+            raise
+        finally:
+            self.began = math.inf
+
+    def run(self) -> None:
+        while not self.ended.wait(1):
+            # torch's own look whether workers live comes every five seconds
+            if time.monotonic() - self.began > (10 if Signals.asked else max(10, self.patience)):
+                self.gave_up = True
+                for worker in self.iterator._workers:
+                    worker.kill()
+                return
 
 
 def _how_workers_ended(iterator: Any) -> str:

@@ -384,7 +384,7 @@ def _received(loader: Loader, receiver: Receiver) -> Iterator[list[Part]]:
 
 
 class Receiver(Thread):
-    """Takes batches from workers, and kills these where one hangs as it hands over a batch, which torch waits for."""
+    """Takes batches from workers; kills them where one hangs as it hands over a batch: torch would wait without end."""
 
     def __init__(self, iterator: Any, patience: int) -> None:
         super().__init__(daemon=True)

@@ -25,7 +25,7 @@ def changed_entries(name: str, optimizer: Optimizer, first: Groups) -> Groups:
     """What the groups say now and did not say at first; what a checkpoint cannot give back is refused."""
     found: Groups = [
         {key: value for key, value in now.items() if not torch.as_tensor(value == before.get(key)).all()}
-        for now, before in zip(group_entries(optimizer), first, strict=True)
+        for now, before in zip(group_entries(optimizer), first, strict=False)  # groups may be added later
     ]
     odd = [value for memory in optimizer.state.values() for value in memory.values() if not isinstance(value, Tensor)]
     if odd or any(found):

@@ -20,6 +20,7 @@ from weakref import WeakSet
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C import _remove_worker_pids
 from torch._utils import ExceptionWrapper
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate, get_worker_info
@@ -409,6 +410,8 @@ class Receiver(Thread):
             # torch's own look whether workers live comes every five seconds
             if time.monotonic() - self.began > (10 if Signals.asked else max(10, self.patience)):
                 self.gave_up = True
+                _remove_worker_pids(id(self.iterator))  # or torch would raise at their end, wherever Python is by then
+                self.iterator._worker_pids_set = False
                 for worker in self.iterator._workers:
                     worker.kill()
                 return

@@ -503,8 +503,9 @@ class Run:
         random = {name: self.process.gather_rows(state[None]).cpu() for name, state in states.items()}
         tensors: dict[str, Any] = {name: model_state(net) for name, net in self._models.items()}
         for name, optimizer in self._optimizers.items():
-            groups = changed_entries(name, optimizer, self._first[name])
-            tensors[name] = {"state": optimizer_state(self._owner[name], optimizer), "groups": groups, "random": random}
+            tensors[name] = {"state": optimizer_state(self._owner[name], optimizer), "random": random}
+            if any(groups := changed_entries(name, optimizer, self._first[name])):
+                tensors[name]["groups"] = groups
         buffers = {name: other_buffers(net) for name, net in self._models.items()}
         if self._ema is not None:
             with self._ema.swapped():

@@ -31,6 +31,7 @@ EXCEPTIONS = {
     "template/tasks/detection/model/fasterrcnn.py.jinja": "a backbone of torchvision",
     "template/tasks/detection/model/fcos.py.jinja": "a backbone of torchvision",
     "template/tasks/detection/model/retinanet.py.jinja": "a backbone of torchvision",
+    "tools/classical.py": "baselines in docs/accuracy.md",
     "tools/draw_session.py": "types a session that is shown in the docs",
     "tools/keep_checkpoint.py": "keeps runs of two fixed sets of answers for the tests",
     "tools/plain_loop.py": "a baseline in docs/accuracy.md",

@@ -72,18 +72,16 @@ def by_regions(train: Any, val: Any, task: str, metrics: Any, process: Any) -> f
         for box, label in objects(target, task):
             crops.append(crop(brightness(image), box))
             known.append(label)
-    model = SVC(C=10, probability=False).fit(np.stack(crops), known)
+    model = SVC(C=10).fit(np.stack(crops), known)
     measure = metrics.Metrics(process, val.facts)
     for number, (image, target) in enumerate(plain(val)):
         light = brightness(image)
         places, boxes = regions(light)
-        seen = np.stack([crop(light, box) for box in boxes]) if boxes else np.empty((0, SIDE * SIDE))
-        scores = model.decision_function(seen) if boxes else np.empty((0, len(model.classes_)))
-        labels = model.classes_[scores.argmax(axis=1)] if boxes else np.empty(0, dtype=np.int64)
+        labels, scores = classified(model, light, boxes)
         if task == "detection":
             found = {
                 "boxes": torch.tensor(np.array(boxes, dtype=np.float64).reshape(-1, 4)),
-                "scores": torch.from_numpy(scores.max(axis=1, initial=-np.inf)),
+                "scores": torch.from_numpy(scores),
                 "labels": torch.from_numpy(labels),
             }
             measure.update([found], [target], torch.tensor([number]))
@@ -95,6 +93,14 @@ def by_regions(train: Any, val: Any, task: str, metrics: Any, process: Any) -> f
                 told[0, int(label), places == place] = 1
             measure.update(told, target[None], torch.tensor([number]))
     return float(measure.compute()["mAP50" if task == "detection" else "mIoU"])
+
+
+def classified(model: Any, light: Array, boxes: list[Array]) -> tuple[Array, Array]:
+    """The label of what is in each box, and how sure the SVC is of it."""
+    if not boxes:
+        return np.empty(0, dtype=np.int64), np.empty(0)
+    scores = model.decision_function(np.stack([crop(light, box) for box in boxes]))
+    return model.classes_[scores.argmax(axis=1)], scores.max(axis=1)
 
 
 def plain(split: Any) -> Iterator[tuple[Array, Any]]:

@@ -7,20 +7,21 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scaffold.questions.answer_types import DATA, GROUPS_FROM, LAYER_GROUPS, LR, WEIGHTS
+from scaffold.questions.answer_types import CLIP, DATA, GROUPS_FROM, LAYER_GROUPS, LR, WEIGHTS
 from scaffold.questions.form import Answers, Form
 from scaffold.trials.cases import Case
 
 
-def from_nothing(form: Form, answers: Answers) -> list[str]:
+def from_nothing(form: Form, answers: Answers) -> list[list[str]]:
     """The flags with which a network learns from random weights, which is all that there is to begin with: one rate for
-    all layers, as high as the template proposes."""
-    others = {
-        name: value for name, value in answers.items() if name not in {LR.name, GROUPS_FROM.name, LAYER_GROUPS.name}
-    }
-    usual = LR.of(form.fill({**others, WEIGHTS.name: "none"}, "p"))
+    all layers, as high as the template proposes; and for one that learns too little so, its gradient clipping as well,
+    since the steps of SGD are as short as their gradients are clipped."""
+    own = {LR.name, GROUPS_FROM.name, LAYER_GROUPS.name, CLIP.name}
+    others = {name: value for name, value in answers.items() if name not in own}
+    usual = form.fill({**others, WEIGHTS.name: "none"}, "p")
     groups = [word for group in LAYER_GROUPS.of(answers) for word in (f"--groups.{group['name']}", "1")]
-    return ["--lr", str(usual), *groups]
+    flags = ["--lr", str(LR.of(usual)), *groups]
+    return [flags, [*flags, "--clip", str(CLIP.of(usual))]]
 
 
 def try_all(cases: Sequence[Case], root: Path, jobs: int, say: Callable[[str], None]) -> None:

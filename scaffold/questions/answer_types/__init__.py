@@ -26,11 +26,11 @@ WEIGHTS_SKIP = LayersToSkip("weights_skip", MODEL)
 GROUPS_FROM = GroupsFrom("groups_from", label="Layers learn")
 LAYER_GROUPS = LayerGroups("layer_groups", MODEL, GROUPS_FROM, flag="--group")
 LR = AnswerType("lr", label="Learning rate")
+CLIP = AnswerType("clip", label="Clipping")
 DISTRIBUTED = Distributed("distributed")
 PRECISION = AnswerType("precision")
 _LABELLED = (
     AnswerType("warmup", label="Warm-up"),
-    AnswerType("clip", label="Clipping"),
     AnswerType("accumulate", label="Parts of batch"),
     AnswerType("ema", label="EMA"),
     AnswerType("ci", label="CI"),

@@ -43,6 +43,10 @@ AIMS = {
         ("data.py", "evaluate.py", "images.py", "model.py", "options.py", "predict.py", "train.py"), 80, 2
     ),
     "auxiliary-loss": Aim(("losses", "model.py", "optim.py", "options.py"), 16, 0),
+    "overfit": Aim((), 0, 0),
+    "profile": Aim(("options.py", "profiling.py", "train.py"), 32, 0),
+    "search": Aim(("search.py",), 40, 0),
+    "cross-validation": Aim(("options.py", "split.py", "train.py"), 25, 0),
 }
 
 
@@ -77,9 +81,9 @@ class Page:
         """Lines added and removed, by file."""
         found: dict[str, tuple[int, int]] = {}
         for part in re.split(r"^--- ", self.diff, flags=re.MULTILINE)[1:]:
-            name, _, *lines = part.splitlines()
+            _, name, *lines = part.splitlines()  # the name after the change: a new file has none before
             added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
-            found[name.removeprefix("a/")] = added, removed
+            found[name.removeprefix("+++ b/")] = added, removed
         return found
 
     def measured(self) -> tuple[list[str], int, int, int]:

@@ -42,7 +42,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
 
 def numbers(parts: Parts, epoch: int, rank: int = 0, world: int = 1, data: Any = None, **settings: Any) -> torch.Tensor:
     """The items of a process in an epoch."""
-    opt = parts.options.Options(batch_size=12, balance=True, **settings)
+    opt = parts.options.Options(**{"batch_size": 12, "balance": True, **settings})
     sampler = parts.loader.EpochBatchSampler(data or Data(), opt, SimpleNamespace(rank=rank, world=world), train=True)
     sampler.epoch = epoch
     return torch.cat([torch.as_tensor(batch) for _, batch in sampler])
@@ -79,6 +79,16 @@ def test_data_without_classes_or_with_an_order_of_their_own_are_refused(parts: P
     for data, words in ((Values(), "needs the class of each item"), (Ordered(), "an order of their own")):
         with pytest.raises(parts.engine.RunError, match=words):
             numbers(parts, 0, data=data)
+
+
+def test_an_order_that_becomes_shorter_is_refused(parts: Parts) -> None:
+    class Shrinking(Data):
+        def order(self, epoch: int, world: int) -> torch.Tensor:
+            return torch.arange(132 - 5 * epoch)
+
+    assert len(numbers(parts, 0, data=Shrinking(), balance=False)) == 132
+    with pytest.raises(parts.engine.RunError, match="as many in each"):
+        numbers(parts, 1, data=Shrinking(), balance=False)
 
 
 def test_a_run_says_that_classes_are_of_very_different_sizes(parts: Parts, tmp_path: Path) -> None:

@@ -235,7 +235,26 @@ REFUSED: dict[str, tuple[tuple[Change, ...], str]] = {
     ),
     "a model by the name of the average": (
         ((TRAIN, "run.keep(model=net, ", "run.keep(model=net, ema=build_model(opt, train_set.facts), "),),
-        "ema is what the moving average of a model is called; give it another name in run.keep",
+        "checkpoints have something else by the name ema; give it another name in run.keep",
+    ),
+    "a model by the name of the buffers": (
+        ((TRAIN, "run.keep(model=net, ", "run.keep(model=net, buffers=build_model(opt, train_set.facts), "),),
+        "checkpoints have something else by the name buffers; give it another name in run.keep",
+    ),
+    "an average of a model that has another name": (
+        (
+            (OPTIONS, "    label_smoothing", "    ema_decay: float = setting(0.9)\n    label_smoothing"),
+            (TRAIN, "run.keep(model=net, ", "run.keep(net=net, "),
+        ),
+        "--ema-decay averages the model model; to average NAME, run.keep('NAME', NAME=...)",
+    ),
+    "losses that no run is given": (
+        ((TRAIN, ADD, ADD.replace("run.add(terms, part)", 'terms["loss"]')),),
+        "give the losses of a step to run.add before run.step counts it",
+    ),
+    "facts that a checkpoint would change": (
+        ((DATA, "self.facts = facts or {", 'self.facts = facts or {"size": (8, 8), '),),
+        "facts are what JSON can hold: numbers, texts, lists, and dictionaries with texts as keys",
     ),
     "images between 0 and 1": (
         (TORCHVISION, (DATA, ITEM, ITEM.replace("image,", "image / 255,"))),
@@ -280,6 +299,20 @@ def test_what_people_try_first_is_refused_in_a_sentence(project: Rendered, work:
     assert ended.code == 2, ended.said
     assert "Traceback" not in ended.said
     assert sentence in ended.said.splitlines()[-1]
+
+
+def test_a_fingerprint_may_be_long(project: Rendered, work: Path) -> None:
+    changes = (
+        (
+            DATA,
+            "    def fingerprint(self)",
+            "    def fingerprint(self) -> str:\n        return 'x' * 2**21\n\n    def short(self)",
+        ),
+    )
+    changed = project("single").changed(work / "code", changes)
+    assert changed.run(work / "run", "--epochs", "1").code == 0
+
+    assert "run 1 is finished" in changed.run(work / "run", "--epochs", "1").said
 
 
 def test_a_run_that_ended_by_a_break_has_ended(project: Rendered, work: Path) -> None:

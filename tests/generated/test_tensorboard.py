@@ -21,8 +21,7 @@ class Run:
 
     def __init__(self, modules: Any, folder: Path, step: int = 0, sizes: dict[str, int] | None = None) -> None:
         sizes = sizes or {}
-        rows = modules("engine.log").MetricsFile(folder, sizes.get("metrics.jsonl", 0))
-        self.writers = modules("engine.log").open_writers(rows, folder, step, sizes)
+        self.writers = modules("engine.log").open_writers(folder, step, sizes)
         self.events = self.writers[1]
 
     def log(self, *steps: int, kind: str = "train", values: dict[str, float] | None = None) -> None:

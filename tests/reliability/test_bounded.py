@@ -102,7 +102,7 @@ def test_when_the_minutes_are_over_all_processes_save_and_stop(project: Rendered
     again = trained.run(work / "run", *EPOCHS)
 
     assert set(ended.codes) == {128 + signal.SIGTERM}, ended.said
-    assert "--max-minutes 0.02 are over" in ended.said
+    assert "the time limit of --max-minutes 0.02 is reached" in ended.said
     assert "stopped by SIGTERM; the same command goes on after step" in ended.said
     assert again.code == 0, again.said
     assert outcome(work / "undisturbed").differs(outcome(work / "run")) == []

@@ -322,7 +322,7 @@ QUICK = [
         ((RUN, "sampler.start = epoch, self.progress.batch", "sampler.start = epoch, 0"),),
         "rich",
     ),
-    Sabotage("rows are all cut off", resume, ((RUN, "self._rows.size if self._rows else 0", "0"),), "rich"),
+    Sabotage("rows are all cut off", resume, ((RUN, "{one.path.name: one.size for", "{one.path.name: 0 for"),), "rich"),
     Sabotage(
         "no hashes",
         damaged,

@@ -27,10 +27,10 @@ def show(run: Path) -> None:
         except RunError as error:
             print(error)
             continue
-        weights, *others = manifest["files"].values()
-        size = sum(file["size"] for file in [weights, *others]) / 2**20
+        files = [*manifest["files"].values()]
+        size = sum(file["size"] for file in files) / 2**20
         mark = "  best" if state["best_step"] == step else ""
-        print(f"step {step:>8}  epoch {then['epoch']:>4}  {size:>8.1f} MB  verified  {weights['sha256']}{mark}")
+        print(f"step {step:>8}  epoch {then['epoch']:>4}  {size:>8.1f} MB  verified  {files[0]['sha256']}{mark}")
 
 
 def main() -> int:

@@ -93,11 +93,10 @@ def passed_over(opt: RunOptions, num: int) -> list[str]:
     with suppress(RunError, IndexError, OSError, ValueError):
         state = last_state(root / str(before) / "checkpoints")
     why = [f"{name} was {old} and is {value}" for name, (old, value, _) in changes(record, opt).items()]
-    if choose(opt) == before:
-        why = ["another process works in it"]
-    if not why or state.get("finished") or state["epoch"] >= record.options["epochs"]:
+    if state.get("finished") or state["epoch"] >= record.options["epochs"]:
         return []
-    return [f"run {before} is unfinished and does not go on ({', '.join(why)}); --run {before} goes on with it"]
+    reason = ", ".join(why) or "another process works in it"
+    return [f"run {before} is unfinished and does not go on ({reason}); --run {before} goes on with it"]
 
 
 def with_recorded_settings(opt: Opt, process: Process) -> Opt:

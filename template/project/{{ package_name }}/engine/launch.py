@@ -116,7 +116,7 @@ def time_limit(minutes: float) -> Iterator[None]:
     """Asks this process to save and stop after so many minutes, as a scheduler would; 0 for never."""
 
     def time_is_up() -> None:
-        logging.getLogger(NAME).info(f"--max-minutes {minutes:g} are over")
+        logging.getLogger(NAME).warning(f"the time limit of --max-minutes {minutes:g} is reached")
         signal.raise_signal(signal.SIGTERM)
 
     timer = Timer(60 * minutes, time_is_up)

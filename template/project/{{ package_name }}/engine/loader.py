@@ -78,7 +78,7 @@ class Items(Dataset[list[Part]]):
             if by_item and hasattr(own, name):
                 kind = type(own).__name__
                 raise RunError(f"{kind} has __getitem__ and {name}; only one can say what an item is: remove {name}")
-        self.dataset, self.seed, self.timeout, self.parts = dataset, opt.seed, opt.loader_timeout, parts
+        self.dataset, self.seed, self.parts = dataset, opt.seed, parts
         self.batch = getattr(dataset, "batch", None)
         self.collate = getattr(dataset, "collate", default_collate)
         self.watched, self.seeded = getattr(dataset, "random", True), False
@@ -229,6 +229,8 @@ class EpochBatchSampler(Sampler[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         order = self.order().numpy()
         stop = self.batches if self.stop is None else self.stop
+        if self.train and len(order) < self.batches * self.size:
+            raise RunError("MyDataset.order gives fewer numbers in a later epoch; it has to give as many in each")
         for place in range(self.start * self.size, stop * self.size, self.size):
             numbers = order[place : place + self.size]
             yield self.epoch, numbers if len(numbers) else np.array([0])
@@ -274,7 +276,6 @@ def loader_settings(sampler: EpochBatchSampler) -> dict[str, Any]:
         "batch_sampler": sampler,
         "num_workers": workers,
         "persistent_workers": workers > 0,
-        "timeout": min(5, opt.loader_timeout) if workers else 0,  # after which torch looks for workers that died
         "pin_memory": sampler.process.device.type == "cuda",
         "collate_fn": list,  # of the parts, which are put together
         "generator": generator(opt.seed, 1),  # its own, so that iterating moves no other randomness
@@ -319,7 +320,7 @@ def batch_sampler(loader: Loader) -> EpochBatchSampler:
 
 
 def evaluation_batches(loader: Loader, process: Process) -> Iterator[tuple[Part, bool]]:
-    """The batches of an evaluation on the device, each with whether it counts: a filler is there for company only."""
+    """The batches of an evaluation on the device, each with whether it counts; fillers only keep processes in step."""
     sampler = batch_sampler(loader)
     count = len(sampler.order())
     for place, (part,) in enumerate(load(loader)):
@@ -337,79 +338,67 @@ def load(loader: Loader) -> Iterator[list[Part]]:
             iterator = iter(loader)
         except OSError as problem:
             no_resources(problem)
-    receiver = Receiver(iterator, loader.dataset.timeout)
+    watch = Watch(iterator, batch_sampler(loader).opt.loader_timeout)
     if loader.num_workers:
-        receiver.start()
+        watch.start()
     try:
-        yield from _received(loader, receiver)
-    finally:
-        receiver.ended.set()
-
-
-def _received(loader: Loader, receiver: Receiver) -> Iterator[list[Part]]:
-    assert isinstance(loader.dataset, Items)
-    iterator, waited, patience = receiver.iterator, 0, receiver.patience
-    while True:
-        try:
-            parts = receiver.next()
-        except RunError as problem:  # with a worker's traceback; the sentence is on its last line
-            raise RunError(str(problem).strip().splitlines()[-1].split("RunError: ")[-1], problem.code) from None
-        except (ConnectionResetError, EOFError) as problem:
-            if "DataLoader worker process" in str(problem):  # raised by the data set
-                raise
-            raise worker_died(_how_workers_ended(iterator) or problem) from None
-        except RuntimeError as problem:
-            if any(words in str(problem) for words in NO_RESOURCES):
-                no_resources(problem)
-            if "exited unexpectedly" in str(problem):  # its end was seen before torch was told by a signal
-                raise worker_died(_how_workers_ended(iterator) or problem) from None
-            if "DataLoader timed out" not in str(problem):
-                raise
-            if Signals.asked and batch_sampler(loader).process.world == 1:
-                raise Stop from None
-            if Signals.asked:  # several would have to agree on it, and launchers kill after 30 seconds
-                patience = min(patience, waited + 10)
-            waited += patience if receiver.gave_up else int(loader.timeout)
-            if waited >= patience:
-                read = ", ".join(loader.dataset.items_read())
-                reason = f"no loader worker answered for {waited} seconds (read last: {read})"
-                if Signals.asked:
-                    reason = f"stopped by a signal, not saved: {reason}"
-                    raise RunError(f"{reason}; the same command continues the run", 5) from None
-                raise RunError(f"{reason}; raise --loader-timeout, or look at the disk") from None
-        else:
+        while True:
+            watch.began = time.monotonic()
+            parts = _next(loader, iterator, watch)
+            watch.began = math.inf
             if parts is None:
                 return
-            waited = 0
             yield parts
+    finally:
+        watch.ended.set()
 
 
-class Receiver(Thread):
-    """Takes batches from workers; kills them where one hangs as it hands over a batch: torch would wait without end."""
+def _next(loader: Loader, iterator: Any, watch: Watch) -> list[Part] | None:
+    """The next batch; None after the last."""
+    try:
+        parts: list[Part] | None = next(iterator, None)
+        return parts
+    except RunError as problem:  # with a worker's traceback; the sentence is on its last line
+        raise RunError(str(problem).strip().splitlines()[-1].split("RunError: ")[-1], problem.code) from None
+    except (OSError, EOFError, RuntimeError) as problem:
+        said = str(problem)
+        if watch.waited:
+            raise _no_answer(loader, watch.waited) from None
+        if any(words in said for words in NO_RESOURCES):
+            no_resources(problem)
+        raised = "DataLoader worker process" in said  # by the data set
+        lost = isinstance(problem, ConnectionResetError | EOFError) and not raised
+        if lost or "exited unexpectedly" in said:  # its end was seen before torch was told by a signal
+            raise worker_died(_how_workers_ended(iterator) or problem) from None
+        raise
 
-    def __init__(self, iterator: Any, patience: int) -> None:
+
+def _no_answer(loader: Loader, seconds: int) -> BaseException:
+    """What to raise where workers were waited for in vain."""
+    assert isinstance(loader.dataset, Items)
+    if Signals.asked and batch_sampler(loader).process.world == 1:
+        return Stop()
+    reason = f"no loader worker answered for {seconds} seconds (read last: {', '.join(loader.dataset.items_read())})"
+    if Signals.asked:  # several processes would have to agree on what to save
+        return RunError(f"stopped by a signal, not saved: {reason}; the same command continues the run", 5)
+    return RunError(f"{reason}; raise --loader-timeout, or look at the disk")
+
+
+class Watch(Thread):
+    """Kills workers that keep the trainer waiting, even one that hangs while it hands over a batch."""
+
+    def __init__(self, iterator: Any, timeout: int) -> None:
         super().__init__(daemon=True)
-        self.iterator, self.patience, self.began = iterator, patience, math.inf
-        self.gave_up, self.ended = False, Event()
-
-    def next(self) -> list[Part] | None:
-        """The next batch; None after the last."""
-        self.began = time.monotonic()
-        try:
-            parts: list[Part] | None = next(self.iterator, None)
-            return parts
-        except (OSError, EOFError, RuntimeError):
-            if self.gave_up:
-                raise RuntimeError("DataLoader timed out") from None
-            raise
-        finally:
-            self.began = math.inf
+        self.iterator, self.timeout, self.ended = iterator, timeout, Event()
+        self.began = math.inf  # when the trainer began to wait
+        self.waited = 0  # seconds it had waited when they were killed
 
     def run(self) -> None:
-        while not self.ended.wait(1):
-            # torch's own look whether workers live comes every five seconds
-            if time.monotonic() - self.began > (10 if Signals.asked else max(10, self.patience)):
-                self.gave_up = True
+        while not self.ended.wait(0.5):
+            seconds = time.monotonic() - self.began
+            # after a signal launchers kill within 30 seconds
+            if seconds > self.timeout or (Signals.asked and min(seconds, time.monotonic() - Signals.asked) > 10):
+                self.waited = int(seconds)
                 _remove_worker_pids(id(self.iterator))  # or torch would raise at their end, wherever Python is by then
                 self.iterator._worker_pids_set = False
                 for worker in self.iterator._workers:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .errors import RunError
 from .options import RunOptions
 from .processes import Process
 
@@ -59,11 +60,18 @@ def versions() -> dict[str, str]:
 def same_everywhere(opt: RunOptions, *datasets: Any) -> dict[str, Any]:
     """What must be the same in all processes: settings, versions, this package, and what the data are."""
     alike = [one.name for one in fields(opt) if one.metadata.get("alike", True)]
+    facts = datasets[0].facts
+    try:
+        known = json.loads(json.dumps(facts))
+    except (TypeError, ValueError) as problem:
+        known = problem
+    if known != facts:
+        raise RunError("facts are what JSON can hold: numbers, texts, lists, and dictionaries with texts as keys")
     data = [[len(one), one.fingerprint() if hasattr(one, "fingerprint") else None] for one in datasets]
     data = json.loads(json.dumps(data, default=str))  # as it is read back from a checkpoint
     return {
         **{f"--{name.replace('_', '-')}": getattr(opt, name) for name in alike},
-        **{f"the data's {name.replace('_', ' ')}": value for name, value in datasets[0].facts.items()},
+        **{f"the data's {name.replace('_', ' ')}": value for name, value in facts.items()},
         "the training data": data[:1],
         "the data to evaluate": data[1:],
         "the versions": versions(),

@@ -29,7 +29,7 @@ from .ema import EMA
 from .errors import RunError, counted, disk_error
 from .files import RowFile
 from .loader import InMemory, Loader, Part, batch_sampler, imbalance, load
-from .log import NAME, MetricsFile, open_writers
+from .log import NAME, open_writers
 from .optimizers import changed_entries, group_entries
 from .options import RunOptions
 from .pictures import draw
@@ -69,10 +69,8 @@ class Progress:
     measured: int = 0  # the step of the newest evaluation within an epoch
     window: dict[str, list[float]] = field(default_factory=dict)  # each process's sums since the last row of numbers
     counts: dict[str, int] = field(default_factory=dict)  # the steps that each of them is of
-    window_steps: int = 0
     best_by: str = ""  # of which metric, and whether more of it is better
-    rows: int = 0  # size of metrics.jsonl
-    sizes: dict[str, int] = field(default_factory=dict)  # of it and other files that grow row by row
+    sizes: dict[str, int] = field(default_factory=dict)  # of metrics.jsonl and other files that grow row by row
     ema_step: int = 0  # the step after which the average began
     stopped: int = 0  # the signal that asked it to stop here
     rules: int = RULES
@@ -99,7 +97,6 @@ class Run:
         self._others: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()  # not kept, and when they first stepped
         self._schedulers: list[LRScheduler] = []
         self._ema: EMA | None = None
-        self._rows: MetricsFile | None = None
         self._writers: list[Any] = []
         self._sums: dict[str, Tensor] = {}  # since the last row of numbers
         self._terms: dict[str, Tensor] = {}  # of this step
@@ -126,8 +123,8 @@ class Run:
         self._optimizers = {name: part for name, part in parts.items() if isinstance(part, Optimizer)}
         for name in parts.keys() - self._models.keys() - self._optimizers.keys():
             raise RunError(f"{name} is neither a model nor an optimizer; a run keeps only these")
-        for name in parts.keys() & {history.average_of(model) for model in self._models}:
-            raise RunError(f"{name} is what the moving average of a model is called; give it another name in run.keep")
+        for name in parts.keys() & {"buffers", *map(history.average_of, self._models)}:
+            raise RunError(f"checkpoints have something else by the name {name}; give it another name in run.keep")
         for name, optimizer in self._optimizers.items():
             held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
             owners = [net for net in self._models.values() if held <= {*net.parameters()}]
@@ -143,6 +140,8 @@ class Run:
         for note in self._start.notes:
             self.log.warning(note)
         if self.opt.ema_decay:
+            if average not in self._models:
+                raise RunError(f"--ema-decay averages the model {average}; to average NAME, run.keep('NAME', NAME=...)")
             self._averaged = average
             self._ema = EMA(self._models[average], self.opt.ema_decay)
         if self._start.checkpoint is not None:
@@ -183,8 +182,7 @@ class Run:
             if self.process.rank == 0:
                 if not (self.folder / "options.json").exists():
                     self._record()  # that of a resumed run is written with its first checkpoint
-                self._rows = MetricsFile(self.folder, progress.rows)
-                self._writers = open_writers(self._rows, self.folder, progress.step, progress.sizes)
+                self._writers = open_writers(self.folder, progress.step, progress.sizes)
         while progress.epoch < count and not progress.finished:
             epoch = progress.epoch
             if not self._paused:
@@ -283,6 +281,8 @@ class Run:
     def step(self, **more: Tensor | float | None) -> None:
         """Counts a step: logs losses, `more` and rates every `--log-every` steps, and leaves when asked to."""
         progress = self.progress
+        if not self._terms:
+            raise RunError("give the losses of a step to run.add before run.step counts it")
         for name, value in more.items():
             if value is not None:  # with FSDP the norm of the gradients is a DTensor
                 whole = value.full_tensor() if hasattr(value, "full_tensor") else value
@@ -291,7 +291,6 @@ class Run:
             self._sums[name] = self._sums.get(name, 0) + value
             progress.counts[name] = progress.counts.get(name, 0) + 1
         self._terms.clear()
-        progress.window_steps += 1
         progress.step += 1
         progress.batch += 1
         if self.opt.precision == "fp16":
@@ -307,7 +306,6 @@ class Run:
             }
             self._sums.clear()
             progress.counts.clear()
-            progress.window_steps = 0
             self._bar.set_postfix(loss=f"{values['train/loss']:.4f}")
             self._log("train", {**values, **self._rates()})
         self.stop_if_asked(progress.step, progress.batch < self._planned and self._is_late())
@@ -388,7 +386,7 @@ class Run:
         lost = [f"checkpoint {step}" for step in self._missed]
         if len(lost) > 2:
             lost[1:-1] = [f"{len(lost) - 2} more"]
-        if self._rows is not None:
+        if self._writers:  # of process 0, if it has trained
             try:
                 for writer in self._writers:
                     writer.close()
@@ -481,7 +479,8 @@ class Run:
         broken = [name for name, tensor in floats if not bool(tensor.isfinite().all())] if suspect else []
         if self.process.any_process(bool(broken)):
             items = self.process.gather_rows(torch.cat([torch.empty(0).long(), *self._numbers])).tolist()
-            span = f"steps {self.progress.step - self.progress.window_steps + 1} to {self.progress.step}"
+            last = self.progress.step
+            span = f"steps {last - max(self.progress.counts.values(), default=0) + 1} to {last}"
             self.log.error(f"the items of {span}: {sorted(set(items))}", extra={"long": True})
             names = ", ".join([*dict.fromkeys(broken)][:4]) or "in another process"
             before = any((self.folder / "checkpoints").glob("[0-9]*"))
@@ -498,7 +497,6 @@ class Run:
         self._check_finite()
         progress = self.progress
         progress.window = {name: self.process.gather_rows(sums[None]).tolist() for name, sums in self._sums.items()}
-        progress.rows = self._rows.size if self._rows else 0
         states = self._random or rng_state()
         random = {name: self.process.gather_rows(state[None]).cpu() for name, state in states.items()}
         tensors: dict[str, Any] = {name: model_state(net) for name, net in self._models.items()}
@@ -561,9 +559,11 @@ class Run:
                 for group, entries in zip(optimizer.param_groups, tensors[name].get("groups", ()), strict=False):
                     group.update(entries)
                 random = tensors[name]["random"]
-            self.progress = Progress(**{**state, "stopped": 0, "rules": RULES})
             if "counts" not in state:  # before 0.4.0
-                self.progress.counts = dict.fromkeys(self.progress.window, self.progress.window_steps)
+                state["counts"] = dict.fromkeys(state["window"], found.state["window_steps"])
+            if "sizes" not in state:  # before 0.5.1
+                state["sizes"] = {"metrics.jsonl": found.state["rows"]}
+            self.progress = Progress(**{**state, "stopped": 0, "rules": RULES})
         if state.get("rules", 1) != RULES:
             self.log.warning(
                 "an older version of the template began this run; from here on learning rates and averages are counted "

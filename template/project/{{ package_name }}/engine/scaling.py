@@ -10,7 +10,7 @@ GROWTH_INTERVAL = 2000  # steps without an overflow after which the scale double
 
 
 def unscale(model: nn.Module, scale: float) -> bool:
-    """Divides the gradients by what the loss was multiplied with; whether those in this process are finite."""
+    """Divides the gradients by what the loss was multiplied by; whether those in this process are finite."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     local = [one.to_local() if hasattr(one, "to_local") else one for one in gradients]  # FSDP has a shard in each
     torch._foreach_mul_(local, 1 / scale)

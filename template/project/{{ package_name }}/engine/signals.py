@@ -37,19 +37,19 @@ class Signals:
     """Handles the signals while its context lasts: `number` is the first one received, or 0."""
 
     number = 0
-    asked = False  # whether one was received, for whoever does not know the run
+    asked = 0.0  # when one was received, for whoever does not know the run
 
     def __enter__(self) -> Signals:
+        Signals.asked = 0.0
         self._before: dict[int, Any] = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *error: object) -> None:
-        Signals.asked = False
         for number, handler in self._before.items() if not self.number else ():  # a launcher may still send it again
             signal.signal(number, handler)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if not self.number:
-            self.number, self._when, Signals.asked = number, time.monotonic(), True
-        elif time.monotonic() - self._when > 1:  # a launcher may send the same signal twice
+            self.number, Signals.asked = number, time.monotonic()
+        elif time.monotonic() - Signals.asked > 1:  # a launcher may send the same signal twice
             os._exit(128 + number)

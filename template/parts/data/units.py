@@ -4,6 +4,6 @@ def standardise(values: Tensor, facts: dict[str, Any]) -> Tensor:
 
 
 def in_units(values: Tensor, facts: dict[str, Any]) -> Tensor:
-    """What a model gives (n, targets) in the units of the targets: `standardise` undone."""
-    mean, std = (torch.tensor(facts[name]).to(values.device) for name in ("target_mean", "target_std"))
-    return values.float() * std + mean
+    """What a model gives (n, targets) in the units of the targets, as float64 on the CPU: `standardise` undone."""
+    mean, std = (torch.tensor(facts[name], dtype=torch.float64) for name in ("target_mean", "target_std"))
+    return values.cpu().double() * std + mean

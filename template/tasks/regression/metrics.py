@@ -27,21 +27,21 @@ class Metrics:
     def update(self, output: Any, targets: Tensor, numbers: Tensor) -> None:
         """Takes in the model's (values, embedding) for the images `numbers` with these standardised targets."""
         values, _ = output
-        self.values.append(in_units(values, self.facts))
-        self.targets.append(in_units(targets, self.facts))
+        self.values.append(values.float())
+        self.targets.append(targets)
         self.numbers.append(numbers)
 
     def compute(self) -> dict[str, float]:
         """The values over all processes; every process must call it."""
         gathered = [self.process.gather_rows(torch.cat(rows)) for rows in (self.values, self.targets, self.numbers)]
         order = gathered[2].argsort()  # that of the images, whatever the processes are
-        values, targets = self.all_values, self.all_targets = gathered[0][order].double(), gathered[1][order].double()
-        error = values - targets
+        values, targets = self.all_values, self.all_targets = [rows[order].cpu().double() for rows in gathered[:2]]
+        error, unit = values - targets, torch.tensor(self.facts["target_std"], dtype=torch.float64)
         spread = (targets - targets.mean(dim=0)).square().sum(dim=0)
         found = {
             "r2": 1 - error.square().sum(dim=0) / spread.clamp(min=1e-12),
-            "mae": error.abs().mean(dim=0),
-            "rmse": error.square().mean(dim=0).sqrt(),
+            "mae": error.abs().mean(dim=0) * unit,
+            "rmse": error.square().mean(dim=0).sqrt() * unit,
         }
         names = self.facts["targets"]
         means = {metric: float(each.mean()) for metric, each in found.items()}
@@ -59,7 +59,8 @@ class Metrics:
         figure = Figure(figsize=(4.4 * len(names), 4.4), layout="constrained")
         for number, name in enumerate(names):
             axes = figure.add_subplot(1, len(names), number + 1)
-            true, told = self.all_targets[:, number].tolist(), self.all_values[:, number].tolist()
+            both = (self.all_targets, self.all_values)
+            true, told = (in_units(each, self.facts)[:, number].tolist() for each in both)
             axes.plot([min(true), max(true)], [min(true), max(true)], color="gray", linewidth=1)
             axes.scatter(true, told, s=6, alpha=0.4)
             axes.set(title=name, xlabel="true", ylabel="predicted")

@@ -5,7 +5,7 @@ It knows nothing of the other rooms of this project; what it needs it is given. 
 
 from __future__ import annotations
 
-from .errors import RunError, counted
+from .errors import RunError, counted, shown
 from .files import make_folder, regular
 from .groups import freeze_groups, layer_groups, table_of_groups
 from .history import load_run, read_options

@@ -24,6 +24,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" + ("" if number == 1 else "es" if thing.endswith(("s", "x")) else "s")
 
 
+def shown(value: float) -> str:
+    """A number with four decimals, or with as many digits where four decimals would show nothing of it."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3e}"
+
+
 def report(error: RunError) -> int:
     """Prints the message, with the rank of a process other than 0; returns the exit status."""
     where = f" (rank {rank})" if (rank := os.environ.get("RANK", "0")) != "0" else ""

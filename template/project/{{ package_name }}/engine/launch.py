@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import torch
 
-from .errors import RunError, report
+from .errors import RunError, report, shown
 from .history import with_recorded_settings
 from .loader import worker_died
 from .log import NAME
@@ -107,7 +107,7 @@ def launch(kind: type[Opt], train: Callable[[Opt, Process], float], show_plan: C
                     break
                 results.append(train(settings, process))
             if len(results) > 1 and process.rank == 0:
-                print(f"{len(results)} seeds: {mean(results):.4f} +- {stdev(results):.4f}")
+                print(f"{len(results)} seeds: {shown(mean(results))} +- {shown(stdev(results))}")
     return status.code
 
 

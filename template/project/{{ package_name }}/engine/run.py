@@ -26,7 +26,7 @@ from tqdm import tqdm
 from . import checkpoint, history, scaling
 from .buffers import check_state, load_other_buffers, other_buffers
 from .ema import EMA
-from .errors import RunError, counted, disk_error
+from .errors import RunError, counted, disk_error, shown
 from .files import RowFile
 from .loader import InMemory, Loader, Part, batch_sampler, imbalance, load
 from .log import NAME, open_writers
@@ -306,7 +306,7 @@ class Run:
             }
             self._sums.clear()
             progress.counts.clear()
-            self._bar.set_postfix(loss=f"{values['train/loss']:.4f}")
+            self._bar.set_postfix(loss=shown(values["train/loss"]))
             self._log("train", {**values, **self._rates()})
         self.stop_if_asked(progress.step, progress.batch < self._planned and self._is_late())
 
@@ -368,7 +368,7 @@ class Run:
         self._choice += ", and of equal ones the lowest loss" if "loss" in values and best not in (None, "loss") else ""
         if 0 < self.opt.patience <= progress.worse:
             self._end(f"no better {best} in {counted(progress.worse, 'evaluation')}")
-        summary = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+        summary = "  ".join(f"{name} {shown(value)}" for name, value in values.items())
         progress.measured = progress.step
         if not self._paused:
             self._end_epoch(summary, best_now)
@@ -393,7 +393,8 @@ class Run:
                 picture = draw(self.folder)
                 best = "nothing measured"
                 if progress.best is not None:
-                    best = f"{progress.last:.4f}, best {progress.best:.4f} (step {progress.best_step}{self._choice})"
+                    last, best = shown(progress.last), shown(progress.best)
+                    best = f"{last}, best {best} (step {progress.best_step}{self._choice})"
                 self.log.info(f"done: {best}; {picture}")
             except OSError as error:
                 lost.append(str(disk_error(error)))

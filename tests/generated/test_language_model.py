@@ -569,6 +569,53 @@ def test_a_tokenizer_in_a_file(module: Modules, opt: Any, tmp_path: Path, kind: 
         module("tokenizer").tokenizer_of(facts)
 
 
+@pytest.mark.skipif(not importlib.util.find_spec("tokenizers"), reason="the package tokenizers is not installed")
+@pytest.mark.parametrize("kind", ["WordPiece", "end of word", "WordLevel"])
+def test_the_bytes_of_tokens_are_those_of_the_text(module: Modules, project: Path, tmp_path: Path, kind: str) -> None:
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    content = text(tmp_path).read_text()
+    special = ["[UNK]", "</s>"]
+    made, trainer = {
+        "WordPiece": (
+            models.WordPiece(unk_token="[UNK]"),
+            trainers.WordPieceTrainer(vocab_size=60, special_tokens=special),
+        ),
+        "WordLevel": (models.WordLevel(unk_token="[UNK]"), trainers.WordLevelTrainer(special_tokens=special)),
+        "end of word": (
+            models.BPE(end_of_word_suffix="</w>"),
+            trainers.BpeTrainer(vocab_size=60, special_tokens=special, end_of_word_suffix="</w>"),
+        ),
+    }[kind]
+    made = tokenizers.Tokenizer(made)
+    made.decoder = decoders.WordPiece()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.train_from_iterator([content], trainer)
+    made.enable_padding(length=99)
+    made.enable_truncation(7)
+    made.save(str(tmp_path / "tokenizer.json"))
+    module("tokenizer").load_tokenizer.cache_clear()
+    found = module("tokenizer").load_tokenizer(str(tmp_path / "tokenizer.json"))
+
+    words = "the beginning and the earth and the beginning and the heaven"
+    tokens, lengths = found.encode(words).tolist(), found.num_bytes({})
+
+    assert len(tokens) > 7
+    assert lengths[0] == lengths[1] == 0
+    assert sum(lengths[token] for token in tokens) == len(words) + 1
+    if kind != "WordPiece":
+        return
+    flags = ["--data-dir", str(tmp_path / "one.txt"), "--tokenizer", str(tmp_path / "tokenizer.json")]
+    trained = run(project, "train", *flags, *SMALL, "--run-dir", str(tmp_path / "run"), "--epochs", "3")
+    assert trained.returncode == 0, trained.stderr
+    told = run(
+        project, "predict", str(tmp_path / "run" / "1"), "--prompt", "and the", "--temperature", "0"
+    ).stdout.split()
+    assert len(told) > 20
+    assert {*told[:-1]} <= {*content.split()}
+
+
 @pytest.mark.nightly
 @pytest.mark.skipif(not importlib.util.find_spec("tokenizers"), reason="the package tokenizers is not installed")
 def test_the_page_on_a_tokenizer_of_ones_own_does_what_it_says(project: Path, tmp_path: Path) -> None:
@@ -626,6 +673,7 @@ def test_each_token_is_drawn_as_the_model_predicts(module: Modules) -> None:
     assert counts() == pytest.approx([0.5, 0.3, 0.2], abs=0.04)
     assert counts(top_k=2) == pytest.approx([0.625, 0.375, 0], abs=0.04)
     assert counts(temperature=0.5) == pytest.approx([0.658, 0.237, 0.105], abs=0.04)
+    assert counts(temperature=1e-45)[0] == 1
     ends = module("generate").generate(Fixed(), [7] * 5, 9, {**FACTS, "tokenizer": "bytes"}, temperature=0)
     assert ends[0] == 1
 

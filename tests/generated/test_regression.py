@@ -16,7 +16,9 @@ Module = Callable[[str], ModuleType]
 
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
-    with importable(render_project(tmp_path_factory.mktemp("of") / "told", task="regression", logger="none")) as modules:
+    with importable(
+        render_project(tmp_path_factory.mktemp("of") / "told", task="regression", logger="none")
+    ) as modules:
         yield modules
 
 

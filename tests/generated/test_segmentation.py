@@ -386,6 +386,13 @@ def test_palettes_that_differ_are_told(module: Module, tmp_path: Path) -> None:
         ({"images": [{"id": number, "file_name": "a.png"} for number in range(2)]}, r"the image .*a\.png twice"),
         ({"categories": [{"id": 1, "name": "ant"}, {"id": 1, "name": "bee"}]}, "the category id 1 twice"),
         ({"segmentation": {"size": [40, 20], "counts": [9, 791]}}, "annotation 5 has not the size of its image"),
+        (
+            {
+                "images": [{"id": 0, "file_name": "a.png"}],
+                "segmentation": {"size": [40, 20], "counts": [9, 791]},
+            },
+            r"a\.png is 40 x 20 pixels, and its annotation says 20 x 40; save the one that its regions were drawn in",
+        ),
         ({"segmentation": {"size": [20, 40], "counts": [9, 9]}}, r"a\.png is 40 x 20 pixels, and runs of .* make 18"),
         (
             {"segmentation": [[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]]},

@@ -301,6 +301,19 @@ def test_what_people_try_first_is_refused_in_a_sentence(project: Rendered, work:
     assert sentence in ended.said.splitlines()[-1]
 
 
+def test_another_optimizer_remembers_nothing_and_that_is_told(project: Rendered, work: Path) -> None:
+    plain = project("single")
+    optim = "PACKAGE/optim.py"
+    sgd = ((optim, "torch.optim.AdamW(", "torch.optim.SGD("), (optim, "betas=(opt.beta1, opt.beta2), fused", "fused"))
+    other = plain.changed(work / "code", sgd)
+    assert plain.run(work / "run", "--epochs", "1").code == 0
+
+    for going_on, said in ((other, "AdamW and is SGD"), (plain, "SGD and is AdamW")):
+        ended = going_on.run(work / "run", "--epochs", "2" if going_on is other else "3", "--run", "1")
+        assert ended.code == 0, ended.said
+        assert f"the optimizer was {said}, which begins with nothing remembered" in ended.said
+
+
 def test_a_fingerprint_may_be_long(project: Rendered, work: Path) -> None:
     changes = (
         (

@@ -1,7 +1,6 @@
 """Metrics of regression are those of scikit-learn, in whatever unit and however far from zero the targets are."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest

@@ -502,7 +502,8 @@ class Run:
         random = {name: self.process.gather_rows(state[None]).cpu() for name, state in states.items()}
         tensors: dict[str, Any] = {name: model_state(net) for name, net in self._models.items()}
         for name, optimizer in self._optimizers.items():
-            tensors[name] = {"state": optimizer_state(self._owner[name], optimizer), "random": random}
+            state = optimizer_state(self._owner[name], optimizer)
+            tensors[name] = {"kind": type(optimizer).__name__, "state": state, "random": random}
             if any(groups := changed_entries(name, optimizer, self._first[name])):
                 tensors[name]["groups"] = groups
         buffers = {name: other_buffers(net) for name, net in self._models.items()}
@@ -556,10 +557,14 @@ class Run:
                 load_model_state(net, tensors[name])
                 load_other_buffers(net, buffers.get(name, {}))
             for name, optimizer in self._optimizers.items():
-                load_optimizer_state(self._owner[name], optimizer, tensors[name]["state"])
-                for group, entries in zip(optimizer.param_groups, tensors[name].get("groups", ()), strict=False):
+                saved, kind = tensors[name], type(optimizer).__name__
+                random = saved["random"]
+                if (before := saved.get("kind", kind)) != kind:  # what one remembers means nothing to another
+                    self.log.warning(f"the {name} was {before} and is {kind}, which begins with nothing remembered")
+                    continue
+                load_optimizer_state(self._owner[name], optimizer, saved["state"])
+                for group, entries in zip(optimizer.param_groups, saved.get("groups", ()), strict=False):
                     group.update(entries)
-                random = tensors[name]["random"]
             if "counts" not in state:  # before 0.4.0
                 state["counts"] = dict.fromkeys(state["window"], found.state["window_steps"])
             if "sizes" not in state:  # before 0.5.1

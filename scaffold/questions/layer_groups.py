@@ -103,7 +103,7 @@ def _aliases(model: Model | None) -> dict[str, str]:
 
 def _in_head(model: Model) -> list[str]:
     """The layers of the head, and the blocks in them."""
-    head: list[str] = model["groups"]["head"]
+    head: list[str] = model["groups"].get("head", [])  # a file of weights may have none that is recognised
     return [*head, *(block for block in model["blocks"] if any(_inside(block, layer) for layer in head))]
 
 

@@ -319,6 +319,17 @@ def test_layers_within_layers_of_a_file_can_be_groups(scaffold: Run, nets: Path)
     assert words[-1][3:] == ["--group", "layers.1=0.1", "--group", "layers:layers.0+layers.2+layers.10=0.5"]
 
 
+def test_a_file_without_a_head_can_have_groups(scaffold: Run, nets: Path) -> None:
+    names = ["a.weight", "b.weight", "c.num_batches_tracked"]
+    header = json.dumps({name: {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 0]} for name in names})
+    (nets / "w.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode())
+
+    result = scaffold("inspect", "w.safetensors", "--group", "a=0.1")
+
+    assert result.code == 0, result.err
+    assert ["a", "0.1", "4", "33.3", "%", "a"] in [line.split() for line in result.out.splitlines()]
+
+
 def test_a_run_is_shown_with_its_groups_and_one_of_before_the_engine_is_told(
     scaffold: Run, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,8 @@ def read_table(folder: Path, opt: Options, known: list[str] | None = None) -> tu
     if not columns:
         raise RunError(f"{path} has no labels; its first line is image,NAME,NAME, or image,labels")
     check_columns(path, header, columns, "--targets")
-    listed = len(columns) == 1 and any(row[columns[0]].lower() not in (*MARKS, "") for _, row in lines)
+    marked = {*columns} & {*known} if known else all(row[columns[0]].lower() in (*MARKS, "") for _, row in lines)
+    listed = len(columns) == 1 and not marked
     found = listed_labels(path, columns[0], lines, opt) if listed else marked_labels(path, columns, lines)
     names = known or (sorted({*chain(*found)}) if listed else columns)
     if known and not listed:

@@ -194,7 +194,8 @@ class Run:
                 known = [getattr(scheduler, "optimizer", optimizer) for scheduler in self._schedulers]
                 if hasattr(optimizer.step, "_wrapped_by_lr_sched") and optimizer not in known:
                     raise RunError("give the scheduler to run.catch_up too, or a resumed run would begin it anew")
-            if not self._schedulers and self._rates() != self._rates_then:  # a ReduceLROnPlateau has no mark
+            kept = [one for net in self._models.values() for one in vars(net).values() if hasattr(one, "optimizer")]
+            if not kept and not self._schedulers and self._rates() != self._rates_then:  # a ReduceLROnPlateau, unmarked
                 self.log.warning("learning rates changed between epochs; a resumed run has them only if run.keep does")
             if ahead != self._scheduler_steps_ahead():
                 raise RunError("step the scheduler once after each step of the optimizer; a resumed run counts on it")

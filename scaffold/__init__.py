@@ -1,3 +1,3 @@
 """Answer a few questions, own a PyTorch training project."""
 
-__version__ = "0.5.1"
+__version__ = "0.5.2"

@@ -253,7 +253,7 @@ def test_the_engine_knows_nothing_of_the_owner_s_rooms(projects: list[tuple[dict
 ROOMS = ("train", "options", "data", "model", "metrics", "optim", "evaluate", "predict")
 # The most lines that an owner reads, and that the engine has: of the default project, and of any. A detector has most:
 # its loss and its average precision are written out.
-CEILINGS = {"default": (611, 3022), "any": (820, 3327)}
+CEILINGS = {"default": (613, 3031), "any": (822, 3336)}
 
 
 def lines(*paths: Path) -> int:

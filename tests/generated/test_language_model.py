@@ -577,7 +577,7 @@ def test_the_bytes_of_tokens_are_those_of_the_text(module: Modules, project: Pat
 
     content = text(tmp_path).read_text()
     special = ["[UNK]", "</s>"]
-    made, trainer = {
+    model, trainer = {
         "WordPiece": (
             models.WordPiece(unk_token="[UNK]"),
             trainers.WordPieceTrainer(vocab_size=60, special_tokens=special),
@@ -588,7 +588,7 @@ def test_the_bytes_of_tokens_are_those_of_the_text(module: Modules, project: Pat
             trainers.BpeTrainer(vocab_size=60, special_tokens=special, end_of_word_suffix="</w>"),
         ),
     }[kind]
-    made = tokenizers.Tokenizer(made)
+    made = tokenizers.Tokenizer(model)
     made.decoder = decoders.WordPiece()
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.train_from_iterator([content], trainer)

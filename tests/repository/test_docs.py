@@ -67,8 +67,8 @@ def flags_of_training() -> set[str]:
 def test_every_command_and_flag_in_the_docs_exists(document: Path, flags_of_training: set[str]) -> None:
     commands = program.commands
     every_flag = set().union(*(flags_of(command) for command in commands.values()), flags_of(program))
-    # questions that a diff on the page adds to copier.yml
-    added = re.findall(r"^\+(\w+):$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    # questions that a diff on the page adds to copier.yml, and settings that it adds to a project
+    added = re.findall(r"^\+(?:(?=\w+:$)|    (?=\w+: \w+ = setting))(\w+)", document.read_text(), re.MULTILINE)
     new = {"--" + name.replace("_", "-") for name in added}
 
     for line in code(document):

@@ -363,9 +363,9 @@ def test_a_setting_may_be_a_text_that_is_empty_until_it_is_typed(project: Render
 
 
 def test_a_rate_that_a_resumed_run_would_not_have_is_told(project: Rendered, work: Path) -> None:
-    changes = [change for change in RIGHT["a rate that falls when the loss does not"] if "run.keep(" not in change[1]]
-    lost = (TRAIN, "        run.keep(", "        plateau = Plateau(optimizer)\n        run.keep(")
     kept = RIGHT["a rate that falls when the loss does not"]
+    changes = [change for change in kept if "run.keep(" not in change[1]]
+    lost = (TRAIN, "        run.keep(", "        plateau = Plateau(optimizer)\n        run.keep(")
 
     said = project("single").changed(work / "code", (*changes, lost)).run(work / "run").said
     unsaid = project("single").changed(work / "kept", kept).run(work / "other").said

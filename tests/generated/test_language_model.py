@@ -1,7 +1,6 @@
 """A language model: its network, its text in every format, what it writes, and that it learns."""
 
 import gzip
-import importlib.util
 import json
 import os
 import random
@@ -17,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 import yaml
+from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 
 from tests.conftest import ROOT
@@ -528,12 +529,8 @@ def test_a_tokenizer_that_is_not_there_is_told(
     assert "pip install tokenizers" in said("a.json")
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("tokenizers"), reason="the package tokenizers is not installed")
 @pytest.mark.parametrize("kind", ["ByteLevel", "Metaspace"])
 def test_a_tokenizer_in_a_file(module: Modules, opt: Any, tmp_path: Path, kind: str) -> None:
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-
     content = text(tmp_path).read_text() + " é\n"
     made = tokenizers.Tokenizer(models.BPE(byte_fallback=kind == "Metaspace"))
     made.pre_tokenizer = getattr(pre_tokenizers, kind)()
@@ -569,12 +566,8 @@ def test_a_tokenizer_in_a_file(module: Modules, opt: Any, tmp_path: Path, kind: 
         module("tokenizer").tokenizer_of(facts)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("tokenizers"), reason="the package tokenizers is not installed")
 @pytest.mark.parametrize("kind", ["WordPiece", "end of word", "WordLevel"])
 def test_the_bytes_of_tokens_are_those_of_the_text(module: Modules, project: Path, tmp_path: Path, kind: str) -> None:
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-
     content = text(tmp_path).read_text()
     special = ["[UNK]", "</s>"]
     model, trainer = {
@@ -617,7 +610,6 @@ def test_the_bytes_of_tokens_are_those_of_the_text(module: Modules, project: Pat
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(not importlib.util.find_spec("tokenizers"), reason="the package tokenizers is not installed")
 def test_the_page_on_a_tokenizer_of_ones_own_does_what_it_says(project: Path, tmp_path: Path) -> None:
     page = Page("own-tokenizer")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project)}

@@ -68,7 +68,8 @@ def test_every_command_and_flag_in_the_docs_exists(document: Path, flags_of_trai
     commands = program.commands
     every_flag = set().union(*(flags_of(command) for command in commands.values()), flags_of(program))
     # questions that a diff on the page adds to copier.yml, and settings that it adds to a project
-    added = re.findall(r"^\+(?:(?=\w+:$)|    (?=\w+: \w+ = setting))(\w+)", document.read_text(), re.MULTILINE)
+    text = document.read_text(encoding="utf-8")
+    added = re.findall(r"^\+(?:(?=\w+:$)|    (?=\w+: \w+ = setting))(\w+)", text, re.MULTILINE)
     new = {"--" + name.replace("_", "-") for name in added}
 
     for line in code(document):
